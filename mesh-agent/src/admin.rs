@@ -1,0 +1,1 @@
+//! Operator interface: Unix socket and, if configured, loopback TCP.

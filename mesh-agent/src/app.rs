@@ -1,0 +1,1 @@
+//! Wiring, top to bottom: settings to running agent.

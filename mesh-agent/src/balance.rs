@@ -1,0 +1,1 @@
+//! Which endpoint of a cluster gets the next connection or request.

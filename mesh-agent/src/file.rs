@@ -1,0 +1,1 @@
+//! Configuration files: YAML or JSON with positions, to a tree that [`crate::decode`] reads.

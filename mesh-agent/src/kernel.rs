@@ -1,0 +1,1 @@
+//! The kernel side: load, attach and feed the programs of mesh-ebpf.

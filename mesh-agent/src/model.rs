@@ -1,0 +1,14 @@
+//! The typed configuration: what the agent was told, after it was found to make sense.
+//!
+//! Everything here is plain data (`Clone + Eq`), parsed at the edge by [`crate::decode`] and never checked again. Runtime state
+//! (pools, counters, picked endpoints) is built from it and lives elsewhere. This module knows no YAML, no protobuf, no socket.
+
+pub mod cluster;
+pub mod config;
+pub mod filter;
+pub mod flow;
+pub mod listener;
+pub mod matcher;
+pub mod name;
+pub mod route;
+pub mod workload;

@@ -1,0 +1,69 @@
+//! A whole configuration as decoded from one source, before names are resolved.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::model::cluster::Cluster;
+use crate::model::listener::Listener;
+use crate::model::workload::Workload;
+
+/// Everything a bootstrap file says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Who this agent says it is.
+    pub node: Node,
+    /// Listeners, in the order of the file. Names are unique.
+    pub listeners: Vec<Arc<Listener>>,
+    /// Clusters, in the order of the file. Names are unique.
+    pub clusters: Vec<Arc<Cluster>>,
+    /// The `mesh:` key.
+    pub mesh: Mesh,
+    /// Where the admin interface listens on TCP, if it does. Always a loopback address.
+    pub admin: Option<SocketAddr>,
+}
+
+/// `envoy.config.core.v3.Node`, as far as it is used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    /// Node id.
+    pub id: String,
+    /// The cluster the node belongs to.
+    pub cluster: String,
+}
+
+/// The `mesh:` key of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mesh {
+    /// Workloads of this host, in the order of the file. Names are unique.
+    pub workloads: Vec<Workload>,
+    /// What to tell the kernel programs.
+    pub kernel: KernelConfig,
+    /// SPIFFE trust domain.
+    pub trust_domain: String,
+}
+
+impl Default for Mesh {
+    fn default() -> Self {
+        Self { workloads: Vec::new(), kernel: KernelConfig::default(), trust_domain: "cluster.local".to_owned() }
+    }
+}
+
+/// `mesh.kernel`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelConfig {
+    /// Folder under a bpffs that holds this agent's pins; one agent per folder.
+    pub pin_path: PathBuf,
+    /// Destination ports that are never steered.
+    pub exclude_ports: Vec<u16>,
+    /// Destinations that are never steered.
+    pub exclude_cidrs: Vec<IpNet>,
+}
+
+impl Default for KernelConfig {
+    fn default() -> Self {
+        Self { pin_path: PathBuf::from("/sys/fs/bpf/bowline"), exclude_ports: Vec::new(), exclude_cidrs: Vec::new() }
+    }
+}

@@ -1,0 +1,68 @@
+//! Listeners: at which address connections arrive, and what happens to each (`envoy.config.listener.v3.Listener`).
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::model::filter::NetworkFilter;
+use crate::model::flow::Direction;
+use crate::model::name::ListenerName;
+
+/// One listener as configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Unique among listeners.
+    pub name: ListenerName,
+    /// Where it listens, or which original destination it stands for. An unspecified IP (`0.0.0.0`, `::`) stands for every one.
+    pub address: SocketAddr,
+    /// Whether a socket is bound. `false`: found by original destination only.
+    pub bind: bool,
+    /// `use_original_dst`: takes what no other listener of its direction claims.
+    pub catch_all: bool,
+    /// Whose connections it takes, when found by original destination.
+    pub direction: Direction,
+    /// Whether, and how, the protocol is detected from the first bytes before a chain is chosen.
+    pub detect: Option<Detect>,
+    /// First match wins.
+    pub chains: Vec<FilterChain>,
+    /// Taken when no chain matches. Without one, such a connection is closed.
+    pub default_chain: Option<FilterChain>,
+    /// Bytes that may wait in each direction of a connection. Envoy's default: 1 MiB.
+    pub buffer_limit: u32,
+}
+
+/// The `http_inspector` listener filter and its deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Detect {
+    /// How long the client may stay silent.
+    pub timeout: Duration,
+    /// What a silent client gets: `true`, the connection is opaque; `false`, it is closed.
+    pub continue_on_timeout: bool,
+}
+
+/// A chain of filters with the connections it is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilterChain {
+    /// For logs; may be empty.
+    pub name: String,
+    /// Which connections it takes.
+    pub matches: ChainMatch,
+    /// What it does with them.
+    pub filter: NetworkFilter,
+}
+
+/// `FilterChainMatch`. Empty criteria match everything; the most specific chain wins in the order of the fields, as in Envoy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChainMatch {
+    /// Original destination's port.
+    pub destination_port: Option<u16>,
+    /// Original destination's address.
+    pub destination: Vec<IpNet>,
+    /// Detected protocols: `http/1.0`, `http/1.1`, `h2c`.
+    pub application_protocols: Vec<String>,
+    /// The client's address.
+    pub source: Vec<IpNet>,
+    /// The client's port.
+    pub source_ports: Vec<u16>,
+}

@@ -1,0 +1,38 @@
+//! Who is meshed on this host: the `mesh.workloads` part of the configuration.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use crate::model::name::WorkloadName;
+
+/// One meshed workload (a pod, a service of a plain host).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// Unique on the node.
+    pub name: WorkloadName,
+    /// Namespace in the sense of Kubernetes, part of the identity.
+    pub namespace: String,
+    /// Service account, part of the identity.
+    pub service_account: String,
+    /// Free labels, for policy and telemetry.
+    pub labels: BTreeMap<String, String>,
+    /// File of the network namespace; `None` is the host's.
+    pub netns: Option<PathBuf>,
+    /// cgroup v2 folder, relative to the mount or absolute. Tells workloads apart that share the host's namespace.
+    pub cgroup: Option<PathBuf>,
+    /// Addresses at which the workload is reached.
+    pub addresses: Vec<IpAddr>,
+    /// What happens to its traffic while no agent runs, or when a kernel helper fails.
+    pub mode: Mode,
+}
+
+/// What to do where the mesh can't do its work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Let traffic pass untouched.
+    #[default]
+    Permissive,
+    /// Refuse it (`EPERM`).
+    Enforce,
+}

@@ -1,0 +1,1 @@
+//! Command line and environment, validated into one struct per module.

@@ -1,0 +1,200 @@
+//! One immutable picture of the whole configuration, with every name already resolved.
+//!
+//! A connection or a request takes the current `Arc<Snapshot>` once and sees nothing else. Building one is pure: no I/O, no
+//! clock. Routes point at clusters by [`ClusterSlot`], a number that a name keeps for as long as the agent runs, so that a
+//! changed endpoint replaces one entry of one table and leaves every route table as it is.
+
+mod build;
+mod publish;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+pub use build::{Builder, Rejected};
+pub use publish::{Publisher, Reader};
+
+use crate::model::cluster::{Cluster, Endpoint};
+use crate::model::filter::{HttpConnectionManager, TcpProxy};
+use crate::model::flow::Direction;
+use crate::model::listener::{ChainMatch, Listener};
+use crate::model::name::ClusterName;
+use crate::route::RouteTable;
+
+/// A cluster's place in every snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClusterSlot(u32);
+
+impl ClusterSlot {
+    /// Index into tables that are kept per cluster.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The configuration at one moment.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    version: u64,
+    listeners: Vec<Arc<LiveListener>>,
+    by_destination: HashMap<(Direction, SocketAddr), usize>,
+    catch_all: HashMap<Direction, usize>,
+    clusters: Vec<Option<Arc<LiveCluster>>>,
+}
+
+impl Snapshot {
+    /// Counts up with every publication.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// All listeners, bound or not.
+    #[must_use]
+    pub fn listeners(&self) -> &[Arc<LiveListener>] {
+        &self.listeners
+    }
+
+    /// The cluster of a slot, if it exists now.
+    #[must_use]
+    pub fn cluster(&self, slot: ClusterSlot) -> Option<&Arc<LiveCluster>> {
+        self.clusters.get(slot.index())?.as_ref()
+    }
+
+    /// All clusters that exist now.
+    pub fn clusters(&self) -> impl Iterator<Item = &Arc<LiveCluster>> {
+        self.clusters.iter().flatten()
+    }
+
+    /// The listener for a steered connection: by address and port, then by port alone, then the catch-all, as Envoy finds one
+    /// for a connection whose original destination it restored.
+    #[must_use]
+    pub fn listener_for(&self, direction: Direction, destination: SocketAddr) -> Option<&Arc<LiveListener>> {
+        let any = match destination.ip() {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        let exact = SocketAddr::new(destination.ip(), destination.port());
+        self.by_destination
+            .get(&(direction, exact))
+            .or_else(|| self.by_destination.get(&(direction, SocketAddr::new(any, destination.port()))))
+            .or_else(|| self.catch_all.get(&direction))
+            .map(|&index| &self.listeners[index])
+    }
+}
+
+/// A listener with its chains resolved.
+#[derive(Debug)]
+pub struct LiveListener {
+    /// As configured.
+    pub config: Arc<Listener>,
+    /// In the order of the configuration.
+    pub chains: Vec<LiveChain>,
+    /// Taken when no other matches.
+    pub default_chain: Option<LiveChain>,
+}
+
+/// A filter chain with its clusters resolved.
+#[derive(Debug)]
+pub struct LiveChain {
+    /// Which connections it takes.
+    pub matches: ChainMatch,
+    /// What it does with them.
+    pub filter: LiveFilter,
+}
+
+/// A network filter with its clusters resolved.
+#[derive(Clone, Debug)]
+pub enum LiveFilter {
+    /// HTTP.
+    Http(Arc<HttpChain>),
+    /// Opaque bytes.
+    Tcp(Arc<TcpChain>),
+}
+
+/// An HTTP connection manager and its compiled routes.
+#[derive(Debug)]
+pub struct HttpChain {
+    /// As configured.
+    pub config: Arc<HttpConnectionManager>,
+    /// Where requests go.
+    pub routes: Arc<RouteTable>,
+}
+
+/// A TCP proxy and its clusters.
+#[derive(Debug)]
+pub struct TcpChain {
+    /// As configured.
+    pub config: Arc<TcpProxy>,
+    /// Never empty.
+    pub clusters: WeightedSlots,
+}
+
+/// A choice between clusters by weight.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WeightedSlots {
+    slots: Vec<(ClusterSlot, u32)>,
+    total: u32,
+}
+
+impl WeightedSlots {
+    /// `None` if the weights sum to zero, or to more than a `u32` holds.
+    #[must_use]
+    pub fn new(slots: Vec<(ClusterSlot, u32)>) -> Option<Self> {
+        let total = slots.iter().try_fold(0u32, |sum, (_, weight)| sum.checked_add(*weight))?;
+        (total > 0).then_some(Self { slots, total })
+    }
+
+    /// The slot whose share of the weights holds `random` (any number; its remainder counts).
+    #[must_use]
+    pub fn pick(&self, random: u32) -> ClusterSlot {
+        let mut left = random % self.total;
+        for (slot, weight) in &self.slots {
+            if left < *weight {
+                return *slot;
+            }
+            left -= weight;
+        }
+        self.slots[0].0
+    }
+}
+
+/// A cluster with the endpoints it has now.
+#[derive(Debug)]
+pub struct LiveCluster {
+    /// Its place in every snapshot.
+    pub slot: ClusterSlot,
+    /// As configured.
+    pub config: Arc<Cluster>,
+    /// Where its requests can go.
+    pub endpoints: Arc<EndpointSet>,
+}
+
+impl LiveCluster {
+    /// The cluster's name.
+    #[must_use]
+    pub fn name(&self) -> &ClusterName {
+        &self.config.name
+    }
+}
+
+/// Endpoints of a cluster, as last heard.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct EndpointSet {
+    /// In the order of the configuration; sorted by address where they come from DNS.
+    pub endpoints: Vec<Arc<Endpoint>>,
+    /// All weights are the same.
+    pub even: bool,
+}
+
+impl EndpointSet {
+    /// The set of these endpoints.
+    #[must_use]
+    pub fn new(endpoints: Vec<Arc<Endpoint>>) -> Self {
+        let even = endpoints.windows(2).all(|pair| pair[0].weight == pair[1].weight);
+        Self { endpoints, even }
+    }
+}

@@ -1,0 +1,178 @@
+//! From configured resources to a snapshot: resolves names, indexes listeners, and keeps what did not change.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::model::cluster::{Cluster, Discovery};
+use crate::model::filter::{NetworkFilter, WeightedCluster};
+use crate::model::listener::{FilterChain, Listener};
+use crate::model::name::{ClusterName, ListenerName};
+use crate::route::{self, RouteTable};
+use crate::snapshot::{
+    ClusterSlot, EndpointSet, HttpChain, LiveChain, LiveCluster, LiveFilter, LiveListener, Snapshot, TcpChain,
+    WeightedSlots,
+};
+
+/// Why a resource is not in the snapshot that was built. Its siblings are.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// It names a cluster that does not exist.
+    #[error("listener {listener}: there is no cluster {cluster}")]
+    NoSuchCluster {
+        /// The listener that was left out.
+        listener: ListenerName,
+        /// The missing one.
+        cluster: ClusterName,
+    },
+    /// Its routes contradict each other.
+    #[error("listener {listener}: {source}")]
+    Routes {
+        /// The listener that was left out.
+        listener: ListenerName,
+        /// What is wrong.
+        source: route::CompileError,
+    },
+    /// Another listener of its direction has the same address.
+    #[error("listener {listener}: {address} is taken by listener {by}")]
+    AddressTaken {
+        /// The listener that was left out.
+        listener: ListenerName,
+        /// The address both want.
+        address: SocketAddr,
+        /// Who has it.
+        by: ListenerName,
+    },
+    /// The weights of its clusters do not fit.
+    #[error("listener {listener}: the cluster weights sum to zero or overflow")]
+    Weights {
+        /// The listener that was left out.
+        listener: ListenerName,
+    },
+}
+
+/// Builds snapshots one after another; remembers which slot each cluster name has.
+#[derive(Debug, Default)]
+pub struct Builder {
+    slots: HashMap<ClusterName, ClusterSlot>,
+}
+
+impl Builder {
+    /// A snapshot of these listeners and clusters. `resolved` holds the endpoints of clusters whose endpoints are discovered;
+    /// one that is missing there has none yet.
+    pub fn build(
+        &mut self,
+        listeners: &[Arc<Listener>],
+        clusters: &[Arc<Cluster>],
+        resolved: &HashMap<ClusterName, Arc<EndpointSet>>,
+    ) -> (Snapshot, Vec<Rejected>) {
+        let mut snapshot = Snapshot::default();
+        for cluster in clusters {
+            let slot = self.slot(&cluster.name);
+            let endpoints = match &cluster.discovery {
+                Discovery::Static(endpoints) => {
+                    Arc::new(EndpointSet::new(endpoints.iter().cloned().map(Arc::new).collect()))
+                }
+                Discovery::StrictDns { .. } => resolved.get(&cluster.name).cloned().unwrap_or_default(),
+            };
+            if snapshot.clusters.len() <= slot.index() {
+                snapshot.clusters.resize(slot.index() + 1, None);
+            }
+            snapshot.clusters[slot.index()] =
+                Some(Arc::new(LiveCluster { slot, config: Arc::clone(cluster), endpoints }));
+        }
+        let mut rejected = Vec::new();
+        for listener in listeners {
+            let live = self.listener(&snapshot, listener).and_then(|live| add_listener(&mut snapshot, live));
+            rejected.extend(live.err());
+        }
+        (snapshot, rejected)
+    }
+
+    /// `snapshot` with other endpoints in one cluster; everything else is shared. `None` if that cluster is not in it.
+    #[must_use]
+    pub fn with_endpoints(
+        &self,
+        snapshot: &Snapshot,
+        name: &ClusterName,
+        endpoints: Arc<EndpointSet>,
+    ) -> Option<Snapshot> {
+        let slot = *self.slots.get(name)?;
+        let config = Arc::clone(&snapshot.cluster(slot)?.config);
+        let mut clusters = snapshot.clusters.clone();
+        clusters[slot.index()] = Some(Arc::new(LiveCluster { slot, config, endpoints }));
+        Some(Snapshot {
+            version: 0,
+            listeners: snapshot.listeners.clone(),
+            by_destination: snapshot.by_destination.clone(),
+            catch_all: snapshot.catch_all.clone(),
+            clusters,
+        })
+    }
+
+    fn slot(&mut self, name: &ClusterName) -> ClusterSlot {
+        let next = u32::try_from(self.slots.len()).expect("fewer than 2^32 cluster names in one process");
+        *self.slots.entry(name.clone()).or_insert(ClusterSlot(next))
+    }
+
+    fn listener(&self, snapshot: &Snapshot, config: &Arc<Listener>) -> Result<LiveListener, Rejected> {
+        let chain = |chain: &FilterChain| self.chain(snapshot, &config.name, chain);
+        Ok(LiveListener {
+            config: Arc::clone(config),
+            chains: config.chains.iter().map(chain).collect::<Result<_, _>>()?,
+            default_chain: config.default_chain.as_ref().map(chain).transpose()?,
+        })
+    }
+
+    fn chain(&self, snapshot: &Snapshot, listener: &ListenerName, chain: &FilterChain) -> Result<LiveChain, Rejected> {
+        let resolve = |name: &ClusterName| {
+            let slot = *self.slots.get(name)?;
+            snapshot.cluster(slot).map(|_| slot)
+        };
+        let filter = match &chain.filter {
+            NetworkFilter::Http(config) => {
+                let routes = RouteTable::compile(&config.routes, &resolve).map_err(|source| match source {
+                    route::CompileError::NoSuchCluster(cluster) => {
+                        Rejected::NoSuchCluster { listener: listener.clone(), cluster }
+                    }
+                    source => Rejected::Routes { listener: listener.clone(), source },
+                })?;
+                LiveFilter::Http(Arc::new(HttpChain { config: Arc::clone(config), routes: Arc::new(routes) }))
+            }
+            NetworkFilter::Tcp(config) => {
+                let clusters = weighted(&config.clusters, &resolve)
+                    .map_err(|cluster| Rejected::NoSuchCluster { listener: listener.clone(), cluster })?
+                    .ok_or_else(|| Rejected::Weights { listener: listener.clone() })?;
+                LiveFilter::Tcp(Arc::new(TcpChain { config: Arc::clone(config), clusters }))
+            }
+        };
+        Ok(LiveChain { matches: chain.matches.clone(), filter })
+    }
+}
+
+/// The slots of `clusters`; the name that has none; or `None` where the weights make no choice.
+pub(crate) fn weighted(
+    clusters: &[WeightedCluster],
+    resolve: &dyn Fn(&ClusterName) -> Option<ClusterSlot>,
+) -> Result<Option<WeightedSlots>, ClusterName> {
+    let slots = clusters
+        .iter()
+        .map(|cluster| resolve(&cluster.name).map(|slot| (slot, cluster.weight)).ok_or_else(|| cluster.name.clone()))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(WeightedSlots::new(slots))
+}
+
+fn add_listener(snapshot: &mut Snapshot, live: LiveListener) -> Result<(), Rejected> {
+    let index = snapshot.listeners.len();
+    let (direction, address) = (live.config.direction, live.config.address);
+    if let Some(&other) = snapshot.by_destination.get(&(direction, address)) {
+        let by = snapshot.listeners[other].config.name.clone();
+        return Err(Rejected::AddressTaken { listener: live.config.name.clone(), address, by });
+    }
+    snapshot.by_destination.insert((direction, address), index);
+    if live.config.catch_all {
+        snapshot.catch_all.entry(direction).or_insert(index);
+    }
+    snapshot.listeners.push(Arc::new(live));
+    Ok(())
+}

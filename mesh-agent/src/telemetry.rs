@@ -1,0 +1,1 @@
+//! Counters, histograms and who talked to whom.

@@ -1,0 +1,8 @@
+//! What crosses the border between the kernel programs and the agent: map keys and values, the names of maps, programs and
+//! pins, and the one pure function that decides what happens to a connection.
+//!
+//! Nothing here allocates or does I/O, so that the same code runs in the kernel's verifier and in a unit test on the host.
+#![no_std]
+
+/// Version of everything in this crate that both sides must agree on. Changes with any layout, name or meaning.
+pub const ABI_VERSION: u32 = 1;

@@ -1,0 +1,1 @@
+//! Finds a toolchain that can build the kernel programs, and builds them.
