@@ -1,1 +1,62 @@
 //! Which endpoint of a cluster gets the next connection or request.
+//!
+//! Each data thread balances on its own: state is kept per cluster slot, without locks, and starts over when the cluster's
+//! endpoints change. Picking reads no clock and does no I/O.
+
+mod round_robin;
+
+use std::sync::Arc;
+
+use crate::balance::round_robin::RoundRobin;
+use crate::model::cluster::{BalancePolicy, Endpoint};
+use crate::snapshot::{EndpointSet, LiveCluster};
+
+/// One thread's balancers, by cluster slot.
+#[derive(Debug, Default)]
+pub struct Balancers {
+    by_slot: Vec<Option<Balancer>>,
+}
+
+impl Balancers {
+    /// The endpoint whose turn it is. `None` if the cluster has none. `random` decides where a new balancer begins, so that
+    /// threads and restarts don't all begin with the first endpoint.
+    pub fn pick(&mut self, cluster: &LiveCluster, random: u32) -> Option<Arc<Endpoint>> {
+        let index = cluster.slot.index();
+        if self.by_slot.len() <= index {
+            self.by_slot.resize_with(index + 1, || None);
+        }
+        let slot = &mut self.by_slot[index];
+        let balancer = match slot {
+            Some(balancer) if Arc::ptr_eq(&balancer.endpoints, &cluster.endpoints) => balancer,
+            _ => slot.insert(Balancer::new(cluster, random)),
+        };
+        balancer.pick()
+    }
+}
+
+#[derive(Debug)]
+struct Balancer {
+    endpoints: Arc<EndpointSet>,
+    policy: Policy,
+}
+
+#[derive(Debug)]
+enum Policy {
+    RoundRobin(RoundRobin),
+}
+
+impl Balancer {
+    fn new(cluster: &LiveCluster, random: u32) -> Self {
+        let policy = match cluster.config.balance {
+            BalancePolicy::RoundRobin => Policy::RoundRobin(RoundRobin::new(&cluster.endpoints, random)),
+        };
+        Self { endpoints: Arc::clone(&cluster.endpoints), policy }
+    }
+
+    fn pick(&mut self) -> Option<Arc<Endpoint>> {
+        let index = match &mut self.policy {
+            Policy::RoundRobin(policy) => policy.pick()?,
+        };
+        self.endpoints.endpoints.get(index).cloned()
+    }
+}

@@ -1,1 +1,44 @@
 //! From a target to a connected stream.
+//!
+//! A [`Target`] says all that makes two upstream connections interchangeable; it is also the key of the connection pool.
+
+mod connect;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+pub use connect::{ConnectError, connect};
+
+use crate::model::flow::{Pod, PodId};
+
+/// Where a connection goes, from where, and as whom.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The peer.
+    pub address: SocketAddr,
+    /// In which network namespace the socket is opened; `None` is the agent's own.
+    pub place: Option<Arc<Pod>>,
+    /// Which client the accepting app is to see, where the kernel programs can show it.
+    pub client: Option<SocketAddr>,
+}
+
+/// What two targets share whose connections can stand in for each other. The client's port does not count: an app that sees one
+/// client's address sees the port of whichever of its connections opened this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TargetKey {
+    address: SocketAddr,
+    place: Option<PodId>,
+    client: Option<IpAddr>,
+}
+
+impl Target {
+    /// The pool's key.
+    #[must_use]
+    pub fn key(&self) -> TargetKey {
+        TargetKey {
+            address: self.address,
+            place: self.place.as_ref().map(|pod| pod.id),
+            client: self.client.map(|client| client.ip()),
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! A downstream connection as the rest of the data path sees it: a stream, what was already read of it, and where it comes from.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use tokio::net::TcpStream;
+
+use crate::model::flow::{Direction, Pod};
+
+/// An accepted connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// The client's stream.
+    pub stream: TcpStream,
+    /// Bytes that detection has already read from it.
+    pub read_ahead: BytesMut,
+    /// Where it comes from and where it wanted to go.
+    pub origin: Rc<Origin>,
+}
+
+/// Where a connection comes from and where it wanted to go.
+#[derive(Debug)]
+pub struct Origin {
+    /// The client.
+    pub peer: SocketAddr,
+    /// Where the client connected to: the original destination of a steered connection, the listener's address otherwise.
+    pub destination: SocketAddr,
+    /// The workload in whose namespace the connection was accepted; `None` for listeners of the agent's own.
+    pub pod: Option<Arc<Pod>>,
+    /// Which way it goes, seen from that workload.
+    pub direction: Direction,
+}

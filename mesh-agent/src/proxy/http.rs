@@ -1,0 +1,1 @@
+//! HTTP: one downstream connection, whatever it speaks, to whatever the upstreams speak.
