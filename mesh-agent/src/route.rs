@@ -1,36 +1,33 @@
 //! Which route a request takes: route configurations compiled into tables that hold no names, only cluster slots.
+//!
+//! Matching is pure. It sees a request through [`RequestView`], so that it works on any representation of one, and it follows
+//! Envoy: the virtual host by the most specific domain, then the first route whose criteria all hold.
 
-use crate::model::name::ClusterName;
-use crate::model::route::RouteConfig;
-use crate::snapshot::ClusterSlot;
+mod header;
+mod host;
+mod path;
+mod query;
+mod redirect;
+mod table;
+#[cfg(test)]
+mod tests;
 
-/// A compiled route configuration.
-#[derive(Debug)]
-pub struct RouteTable {}
+use std::borrow::Cow;
 
-/// Why a route configuration has no table.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CompileError {
-    /// A route goes to a cluster that does not exist.
-    #[error("there is no cluster {0}")]
-    NoSuchCluster(ClusterName),
-    /// Two virtual hosts have the same domain.
-    #[error("domain {0} stands in two virtual hosts")]
-    DuplicateDomain(String),
-    /// The weights of a route's clusters sum to zero or overflow.
-    #[error("the cluster weights of route {0:?} sum to zero or overflow")]
-    Weights(String),
-}
+pub use redirect::location;
+pub(crate) use table::weighted;
+pub use table::{CompileError, CompiledRoute, Outcome, RouteTable};
 
-impl RouteTable {
-    /// Compiles `config`; `resolve` knows each cluster's slot.
-    ///
-    /// # Errors
-    /// See [`CompileError`].
-    pub fn compile(
-        _config: &RouteConfig,
-        _resolve: &dyn Fn(&ClusterName) -> Option<ClusterSlot>,
-    ) -> Result<Self, CompileError> {
-        Ok(Self {})
-    }
+/// A request as far as routing looks at it.
+pub trait RequestView {
+    /// `:method`.
+    fn method(&self) -> &str;
+    /// `:scheme`.
+    fn scheme(&self) -> &str;
+    /// `:authority` or `Host`, as sent.
+    fn authority(&self) -> &str;
+    /// `:path`: path and query.
+    fn path(&self) -> &str;
+    /// All values of a regular header (its name in lower case), joined by commas. `None` if there is none.
+    fn header(&self, name: &str) -> Option<Cow<'_, str>>;
 }

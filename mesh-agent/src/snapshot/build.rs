@@ -5,13 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::model::cluster::{Cluster, Discovery};
-use crate::model::filter::{NetworkFilter, WeightedCluster};
+use crate::model::filter::NetworkFilter;
 use crate::model::listener::{FilterChain, Listener};
 use crate::model::name::{ClusterName, ListenerName};
-use crate::route::{self, RouteTable};
+use crate::route::{self, CompileError, RouteTable};
 use crate::snapshot::{
     ClusterSlot, EndpointSet, HttpChain, LiveChain, LiveCluster, LiveFilter, LiveListener, Snapshot, TcpChain,
-    WeightedSlots,
 };
 
 /// Why a resource is not in the snapshot that was built. Its siblings are.
@@ -31,7 +30,7 @@ pub enum Rejected {
         /// The listener that was left out.
         listener: ListenerName,
         /// What is wrong.
-        source: route::CompileError,
+        source: CompileError,
     },
     /// Another listener of its direction has the same address.
     #[error("listener {listener}: {address} is taken by listener {by}")]
@@ -129,37 +128,24 @@ impl Builder {
             let slot = *self.slots.get(name)?;
             snapshot.cluster(slot).map(|_| slot)
         };
+        let reject = |source| match source {
+            CompileError::NoSuchCluster(cluster) => Rejected::NoSuchCluster { listener: listener.clone(), cluster },
+            source => Rejected::Routes { listener: listener.clone(), source },
+        };
         let filter = match &chain.filter {
             NetworkFilter::Http(config) => {
-                let routes = RouteTable::compile(&config.routes, &resolve).map_err(|source| match source {
-                    route::CompileError::NoSuchCluster(cluster) => {
-                        Rejected::NoSuchCluster { listener: listener.clone(), cluster }
-                    }
-                    source => Rejected::Routes { listener: listener.clone(), source },
-                })?;
+                let routes = RouteTable::compile(&config.routes, &resolve).map_err(reject)?;
                 LiveFilter::Http(Arc::new(HttpChain { config: Arc::clone(config), routes: Arc::new(routes) }))
             }
             NetworkFilter::Tcp(config) => {
-                let clusters = weighted(&config.clusters, &resolve)
-                    .map_err(|cluster| Rejected::NoSuchCluster { listener: listener.clone(), cluster })?
+                let clusters = route::weighted(&config.clusters, &resolve)
+                    .map_err(reject)?
                     .ok_or_else(|| Rejected::Weights { listener: listener.clone() })?;
                 LiveFilter::Tcp(Arc::new(TcpChain { config: Arc::clone(config), clusters }))
             }
         };
         Ok(LiveChain { matches: chain.matches.clone(), filter })
     }
-}
-
-/// The slots of `clusters`; the name that has none; or `None` where the weights make no choice.
-pub(crate) fn weighted(
-    clusters: &[WeightedCluster],
-    resolve: &dyn Fn(&ClusterName) -> Option<ClusterSlot>,
-) -> Result<Option<WeightedSlots>, ClusterName> {
-    let slots = clusters
-        .iter()
-        .map(|cluster| resolve(&cluster.name).map(|slot| (slot, cluster.weight)).ok_or_else(|| cluster.name.clone()))
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(WeightedSlots::new(slots))
 }
 
 fn add_listener(snapshot: &mut Snapshot, live: LiveListener) -> Result<(), Rejected> {
