@@ -136,8 +136,8 @@ pub struct Forward {
     pub clusters: Vec<WeightedCluster>,
     /// Time for the whole exchange. Envoy's default: 15 s. `None`: no limit.
     pub timeout: Option<Duration>,
-    /// Longest silence of the stream, if other than the connection manager's.
-    pub idle_timeout: Option<Duration>,
+    /// Longest silence of the stream, over the connection manager's.
+    pub idle_timeout: IdleTimeout,
     /// `Host`/`:authority` toward the upstream.
     pub host: HostRewrite,
     /// Path toward the upstream.
@@ -146,6 +146,18 @@ pub struct Forward {
     pub upgrades: Vec<(String, bool)>,
     /// Status when the cluster does not exist (`cluster_not_found_response_code`). Envoy's default: 503.
     pub cluster_not_found: StatusCode,
+}
+
+/// `RouteAction.idle_timeout`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IdleTimeout {
+    /// Not set: the connection manager's `stream_idle_timeout`.
+    #[default]
+    Inherit,
+    /// `0s`: no limit, whatever the connection manager says.
+    Never,
+    /// This one.
+    After(Duration),
 }
 
 /// `RouteAction.host_rewrite_specifier`.
