@@ -1,1 +1,114 @@
-//! Counters, histograms and who talked to whom.
+//! Counters, histograms, open connections: what happens on the data path, recorded so that the data path does not notice.
+//!
+//! Each data thread records into storage of its own through a [`WorkerTelemetry`]; nothing is shared between data threads, and
+//! sums are made by whoever reads. All of it is bounded: what finds no place is counted as such.
+
+mod connections;
+mod edge;
+mod histogram;
+mod prometheus;
+#[cfg(test)]
+mod tests;
+mod view;
+mod worker;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+pub use connections::{ConnectionGuard, ConnectionInfo, Tier};
+pub use edge::{Destination, Edge, EdgeTotals, Source, TcpGuard};
+pub use histogram::{Distribution, Histogram};
+pub use view::{ConnectionView, EdgeView};
+pub use worker::{Protocol, WorkerTelemetry};
+
+use worker::{Counters, Shard};
+
+/// One counter that the kernel programs keep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelCounter {
+    /// What it counts, in `snake_case`.
+    pub event: String,
+    /// How often it happened since the programs were loaded.
+    pub count: u64,
+}
+
+type KernelCounters = Box<dyn Fn() -> Vec<KernelCounter> + Send + Sync>;
+
+/// All that is recorded, of all data threads.
+pub struct Telemetry {
+    shards: Vec<Arc<Shard>>,
+    kernel: OnceLock<KernelCounters>,
+    started: Instant,
+}
+
+impl Telemetry {
+    /// Storage for `workers` data threads.
+    #[must_use]
+    pub fn new(workers: usize) -> Arc<Self> {
+        let shards = (0..workers).map(|index| Arc::new(Shard::new(index, workers))).collect();
+        Arc::new(Self { shards, kernel: OnceLock::new(), started: Instant::now() })
+    }
+
+    /// The handle of data thread `index`.
+    ///
+    /// # Panics
+    /// If there is no such thread.
+    #[must_use]
+    pub fn worker(&self, index: usize) -> WorkerTelemetry {
+        WorkerTelemetry::new(Arc::clone(&self.shards[index]))
+    }
+
+    /// Where the kernel programs' counters are read. Only the first call counts: there is one kernel side.
+    pub fn set_kernel_counters(&self, read: impl Fn() -> Vec<KernelCounter> + Send + Sync + 'static) {
+        let _ = self.kernel.set(Box::new(read));
+    }
+
+    /// Everything as Prometheus reads it (text format 0.0.4).
+    #[must_use]
+    pub fn prometheus(&self) -> String {
+        prometheus::render(self)
+    }
+
+    /// Who talks to whom, in the order of names.
+    #[must_use]
+    pub fn edges(&self) -> Vec<EdgeView> {
+        self.edge_totals().iter().map(|((from, to), totals)| EdgeView::new(from, to, totals)).collect()
+    }
+
+    /// Open connections, oldest first.
+    #[must_use]
+    pub fn connections(&self) -> Vec<ConnectionView> {
+        let now = Instant::now();
+        let mut views = Vec::new();
+        for shard in &self.shards {
+            // Cloned under the lock, rendered after it: the data thread waits for neither strings nor sorting.
+            let open: Vec<_> = shard.connections().values().cloned().collect();
+            views.extend(open.iter().map(|connection| connection.view(now)));
+        }
+        views.sort_by_key(|view| (std::cmp::Reverse(view.age_ms), view.id));
+        views
+    }
+
+    fn edge_totals(&self) -> BTreeMap<(Source, Destination), EdgeTotals> {
+        let mut totals: BTreeMap<_, EdgeTotals> = BTreeMap::new();
+        for shard in &self.shards {
+            shard.for_each_edge(|source, destination, edge| {
+                edge.add_to(totals.entry((source.clone(), destination.clone())).or_default());
+            });
+        }
+        totals
+    }
+
+    fn sum(&self, counter: impl Fn(&Counters) -> &AtomicU64) -> u64 {
+        self.shards.iter().map(|shard| counter(&shard.counters).load(Ordering::Relaxed)).sum()
+    }
+}
+
+impl fmt::Debug for Telemetry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Telemetry").field("shards", &self.shards.len()).field("started", &self.started).finish()
+    }
+}

@@ -1,0 +1,179 @@
+//! The Prometheus text format, version 0.0.4.
+
+use std::fmt::{Display, Write};
+
+use crate::telemetry::edge::{Destination, EdgeTotals, Source};
+use crate::telemetry::view::CLASSES;
+use crate::telemetry::{Protocol, Telemetry};
+
+/// Bounds of the duration buckets as powers of two of nanoseconds, 33 µs to 17 s: the histogram is exact there.
+const DURATION_BITS: std::ops::RangeInclusive<u32> = 15..=34;
+
+type Edges = [((Source, Destination), EdgeTotals)];
+
+/// All metrics of `telemetry`.
+pub(super) fn render(telemetry: &Telemetry) -> String {
+    let mut text = Text(String::with_capacity(16 * 1024));
+    process(&mut text, telemetry);
+    connections(&mut text, telemetry);
+    let edges: Vec<_> = telemetry.edge_totals().into_iter().collect();
+    requests(&mut text, &edges);
+    tcp(&mut text, &edges);
+    if let Some(read) = telemetry.kernel.get() {
+        text.family("kernel_events_total", "counter", "What the kernel programs counted.");
+        for counter in read() {
+            text.sample("kernel_events_total", &[("event", &counter.event)], counter.count);
+        }
+    }
+    text.0
+}
+
+fn process(text: &mut Text, telemetry: &Telemetry) {
+    text.family("build_info", "gauge", "Always 1; the version is in the label.");
+    text.sample("build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    text.single("uptime_seconds", "gauge", "Time since the start.", telemetry.started.elapsed().as_secs());
+    text.single("workers", "gauge", "Data threads.", telemetry.shards.len());
+}
+
+fn connections(text: &mut Text, telemetry: &Telemetry) {
+    let closed = telemetry.sum(|c| &c.connections_closed);
+    let opened = telemetry.sum(|c| &c.connections_opened);
+    text.single("downstream_connections_total", "counter", "Connections accepted from clients.", opened);
+    let active = opened.saturating_sub(closed);
+    text.single("downstream_connections_active", "gauge", "Connections from clients open now.", active);
+    text.single(
+        "downstream_connections_unlisted_total",
+        "counter",
+        "Connections carried but not listed, because the list was full.",
+        telemetry.sum(|c| &c.connections_unlisted),
+    );
+    text.family("detected_protocol_total", "counter", "Connections by what their first bytes were.");
+    for protocol in Protocol::ALL {
+        let count = telemetry.sum(|c| &c.detected[protocol as usize]);
+        text.sample("detected_protocol_total", &[("protocol", protocol.label())], count);
+    }
+    text.single(
+        "detection_timeouts_total",
+        "counter",
+        "Connections whose client stayed silent while its protocol was awaited.",
+        telemetry.sum(|c| &c.detection_timeouts),
+    );
+    text.single(
+        "malformed_requests_total",
+        "counter",
+        "Requests refused because they are malformed.",
+        telemetry.sum(|c| &c.malformed_requests),
+    );
+    text.single(
+        "passthrough_connections_total",
+        "counter",
+        "Connections passed to their original destination because no listener claims it.",
+        telemetry.sum(|c| &c.passthrough_connections),
+    );
+    text.single(
+        "edges_overflowed_total",
+        "counter",
+        "Look-ups of a source and destination that are counted as `other`, because the table was full.",
+        telemetry.sum(|c| &c.edges_overflowed),
+    );
+}
+
+fn requests(text: &mut Text, edges: &Edges) {
+    text.family("requests_total", "counter", "Answered requests by class of status.");
+    for (edge, totals) in edges {
+        for (class, count) in CLASSES.iter().zip(totals.statuses).filter(|(_, count)| *count > 0) {
+            text.on_edge("requests_total", edge, Some(("class", class)), count);
+        }
+    }
+    text.family("errors_total", "counter", "Requests and connections that the agent gave up on, by reason.");
+    for (edge, totals) in edges {
+        for (kind, count) in &totals.errors {
+            text.on_edge("errors_total", edge, Some(("kind", kind)), count);
+        }
+    }
+    let name = "request_duration_seconds";
+    text.family(name, "histogram", "Time from a request's head to the end of its answer.");
+    for (edge, totals) in edges.iter().filter(|(_, totals)| totals.requests() > 0) {
+        let bucket = format!("{name}_bucket");
+        for bits in DURATION_BITS {
+            let bound = format!("{}", seconds(1 << bits));
+            text.on_edge(&bucket, edge, Some(("le", &bound)), totals.durations.below(bits));
+        }
+        let count = totals.durations.count();
+        text.on_edge(&bucket, edge, Some(("le", "+Inf")), count);
+        text.on_edge(&format!("{name}_sum"), edge, None, totals.durations.sum().as_secs_f64());
+        text.on_edge(&format!("{name}_count"), edge, None, count);
+    }
+}
+
+fn tcp(text: &mut Text, edges: &Edges) {
+    type Column = (&'static str, &'static str, &'static str, fn(&EdgeTotals) -> u64);
+    let columns: [Column; 5] = [
+        ("tcp_connections_total", "counter", "TCP connections proxied.", |t| t.tcp_opened),
+        ("tcp_connections_active", "gauge", "TCP connections proxied now.", EdgeTotals::tcp_active),
+        ("tcp_sent_bytes_total", "counter", "Bytes of TCP connections toward the destination.", |t| t.bytes_sent),
+        ("tcp_received_bytes_total", "counter", "Bytes of TCP connections back.", |t| t.bytes_received),
+        ("connect_failures_total", "counter", "Connections that could not be made.", |t| t.connect_failures),
+    ];
+    for (name, kind, help, value) in columns {
+        text.family(name, kind, help);
+        for (edge, totals) in edges.iter().filter(|(_, totals)| totals.tcp_opened + totals.connect_failures > 0) {
+            text.on_edge(name, edge, None, value(totals));
+        }
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "powers of two are exact")]
+fn seconds(nanos: u64) -> f64 {
+    nanos as f64 / 1e9
+}
+
+struct Text(String);
+
+impl Text {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        self.line(format_args!("# HELP bowline_{name} {help}\n# TYPE bowline_{name} {kind}"));
+    }
+
+    fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+        self.family(name, kind, help);
+        self.sample(name, &[], value);
+    }
+
+    fn on_edge(
+        &mut self,
+        name: &str,
+        (source, destination): &(Source, Destination),
+        extra: Option<(&str, &str)>,
+        value: impl Display,
+    ) {
+        let mut labels = vec![
+            ("source_kind", source.kind()),
+            ("source", source.name()),
+            ("destination_kind", destination.kind()),
+            ("destination", destination.name()),
+        ];
+        labels.extend(extra);
+        self.sample(name, &labels, value);
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        let mut set = String::new();
+        for (key, value) in labels {
+            let (open, value) = (if set.is_empty() { '{' } else { ',' }, escape(value));
+            set.push_str(&format!("{open}{key}=\"{value}\""));
+        }
+        if !set.is_empty() {
+            set.push('}');
+        }
+        self.line(format_args!("bowline_{name}{set} {value}"));
+    }
+
+    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        writeln!(self.0, "{line}").expect("a String takes any text");
+    }
+}
+
+fn escape(value: &str) -> String {
+    value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
+}
