@@ -47,9 +47,9 @@ pub trait OpenSocket: Send + Sync + std::fmt::Debug {
 
 /// What the data path asks of the kernel programs' maps. Called on data threads: one or two `bpf` system calls, no waiting.
 pub trait Steering: Send + Sync + std::fmt::Debug {
-    /// Where the app wanted to go whose connection was steered to the agent's outbound listener in `pod`. `peer` is what
-    /// `accept` returned. The entry is taken: a second call answers `None`.
-    fn take_original_destination(&self, pod: PodId, peer: SocketAddr) -> Option<SocketAddr>;
+    /// Where the app wanted to go whose steered connection the agent accepted as `socket` at the outbound listener in `pod`.
+    /// `None` for a connection that was not steered there, or whose origin got lost: it must be closed.
+    fn original_destination(&self, pod: PodId, socket: BorrowedFd<'_>) -> Option<SocketAddr>;
 
     /// Makes the app that will accept `socket`'s connection in `pod` see `client` as its peer. To be called before `connect`.
     ///
