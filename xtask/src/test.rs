@@ -1,0 +1,104 @@
+//! `cargo xtask test`: every suite there is, and one line at the end that counts them all.
+//!
+//! Suites that make pods need root, the comparison needs Envoy. What cannot run here is named and counted as skipped
+//! rather than left out in silence.
+
+mod count;
+mod suite;
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, ExitCode, Stdio},
+};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    build, process,
+    setup::{self, Need, peers},
+    test::{
+        count::Count,
+        suite::{Selection, Suite},
+    },
+    workspace,
+};
+
+/// Which tests to run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A suite (a file of tests/), or a part of a test's name; all tests if absent
+    name: Option<String>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    setup::ensure(&[Need::Build])?;
+    let suites = suite::all()?;
+    let selection = Selection::new(args.name.as_deref(), &suites);
+    let (runnable, skipped): (Vec<_>, Vec<_>) = suites
+        .iter()
+        .filter(|suite| selection.has(suite))
+        .map(|suite| (suite, obstacle(suite)))
+        .partition(|it| it.1.is_none());
+    build::agent_and_world()?;
+
+    let mut count = Count::default();
+    for arguments in selection.invocations(&runnable.iter().map(|it| it.0).collect::<Vec<_>>()) {
+        count += cargo_test(&arguments, &selection)?;
+    }
+    for (suite, obstacle) in skipped {
+        println!("skipped: {}: {}", suite.name, obstacle.unwrap_or_default());
+        count.skipped += 1;
+    }
+    println!("{count}");
+    Ok(if count.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Why `suite` cannot run here, after trying to get what it needs.
+fn obstacle(suite: &Suite) -> Option<String> {
+    if suite.needs_root && !process::is_root() {
+        return Some("makes network namespaces, which takes root".to_owned());
+    }
+    if suite.needs_root
+        && let Err(error) = setup::ensure(&[Need::World])
+    {
+        return Some(format!("{error:#}"));
+    }
+    if suite.needs_envoy
+        && let Err(error) = setup::ensure(&[Need::Envoy])
+    {
+        return Some(format!("no Envoy to compare with: {error:#}"));
+    }
+    None
+}
+
+/// Runs cargo test, showing its output as it comes.
+fn cargo_test(arguments: &[String], selection: &Selection) -> Result<Count> {
+    let mut command = workspace::cargo();
+    command.args(["test", "--no-fail-fast"]).args(arguments);
+    if let Some(filter) = selection.filter() {
+        command.args(["--", filter]);
+    }
+    command
+        .env("MESH_AGENT_BIN", workspace::debug_program("mesh-agent"))
+        .env("MESH_PEERS", peers::folder())
+        .stdout(Stdio::piped());
+    read_through(&mut command)
+}
+
+fn read_through(command: &mut Command) -> Result<Count> {
+    let mut child = command.spawn().context("cannot run cargo test")?;
+    let mut count = Count::default();
+    let output = child.stdout.take().context("its output is a pipe")?;
+    for line in BufReader::new(output).lines() {
+        let line = line?;
+        println!("{line}");
+        count += Count::of_line(&line);
+    }
+    let status = child.wait()?;
+    if !status.success() && count.failed == 0 {
+        // It did not compile, or a test took its whole process down: no result line tells of it.
+        println!("a test program did not finish ({status})");
+        count.failed = 1;
+    }
+    Ok(count)
+}
