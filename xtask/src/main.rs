@@ -9,6 +9,7 @@ mod load;
 mod process;
 mod setup;
 mod test;
+mod tidy;
 mod vm;
 mod workspace;
 
@@ -51,6 +52,8 @@ enum Verb {
     Test(test::Args),
     /// Run the kernel tests on a matrix of kernels
     Vm,
+    /// Check the rules of style that the compiler does not know
+    Tidy,
 }
 
 fn main() -> ExitCode {
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Verb::Demo { args } => demo::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Vm => Ok(vm::run()),
+        Verb::Tidy => tidy::run(),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
