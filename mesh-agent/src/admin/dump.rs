@@ -1,0 +1,88 @@
+//! `/config_dump`: the model written back as Envoy's resources, in the JSON form of its protobuf messages.
+//!
+//! What comes out is a configuration the agent would read again, defaults spelled out, so that it shows what was understood and
+//! not what was written.
+
+mod cluster;
+mod http;
+mod listener;
+mod object;
+mod route;
+
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+
+use crate::admin::dump::object::Object;
+use crate::model::config::{Config, Mesh};
+use crate::model::workload::{Mode, Workload};
+use crate::snapshot::Snapshot;
+
+/// The configuration in force, as `envoy.admin.v3.ConfigDump`, and the `mesh` key beside it.
+pub(super) fn config(config: &Config, snapshot: &Snapshot) -> Value {
+    let version = snapshot.version().to_string();
+    let clusters = snapshot.clusters().map(|live| json!({ "cluster": cluster::cluster(&live.config) }));
+    let listeners = snapshot.listeners().iter().map(|live| json!({ "listener": listener::listener(&live.config) }));
+    json!({
+        "configs": [
+            { "@type": admin_type("BootstrapConfigDump"), "bootstrap": bootstrap(config) },
+            {
+                "@type": admin_type("ClustersConfigDump"),
+                "version_info": version,
+                "static_clusters": clusters.collect::<Vec<_>>(),
+            },
+            {
+                "@type": admin_type("ListenersConfigDump"),
+                "version_info": version,
+                "static_listeners": listeners.collect::<Vec<_>>(),
+            },
+        ],
+        "mesh": mesh(&config.mesh),
+    })
+}
+
+fn bootstrap(config: &Config) -> Value {
+    Object::default()
+        .set("node", json!({ "id": config.node.id, "cluster": config.node.cluster }))
+        .maybe("admin", config.admin.map(|address| json!({ "address": self::address(address) })))
+        .done()
+}
+
+fn mesh(mesh: &Mesh) -> Value {
+    let cidrs: Vec<_> = mesh.kernel.exclude_cidrs.iter().map(ToString::to_string).collect();
+    json!({
+        "workloads": mesh.workloads.iter().map(workload).collect::<Vec<_>>(),
+        "kernel": {
+            "pin_path": mesh.kernel.pin_path,
+            "exclude_ports": mesh.kernel.exclude_ports,
+            "exclude_cidrs": cidrs,
+        },
+        "trust_domain": mesh.trust_domain,
+    })
+}
+
+fn workload(workload: &Workload) -> Value {
+    let mode = match workload.mode {
+        Mode::Permissive => "permissive",
+        Mode::Enforce => "enforce",
+    };
+    Object::default()
+        .set("name", workload.name.as_str())
+        .set("namespace", workload.namespace.as_str())
+        .set("service_account", workload.service_account.as_str())
+        .set("labels", json!(workload.labels))
+        .maybe("netns", workload.netns.as_ref().map(|path| json!(path)))
+        .maybe("cgroup", workload.cgroup.as_ref().map(|path| json!(path)))
+        .set("addresses", json!(workload.addresses))
+        .set("mode", mode)
+        .done()
+}
+
+/// `envoy.config.core.v3.Address`.
+fn address(address: SocketAddr) -> Value {
+    json!({ "socket_address": { "address": address.ip().to_string(), "port_value": address.port() } })
+}
+
+fn admin_type(message: &str) -> String {
+    format!("type.googleapis.com/envoy.admin.v3.{message}")
+}

@@ -1,0 +1,62 @@
+//! `envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`.
+
+use serde_json::{Value, json};
+
+use crate::admin::dump::listener::filter;
+use crate::admin::dump::object::{Object, limit};
+use crate::admin::dump::route::route_config;
+use crate::model::cluster::Http2Options;
+use crate::model::filter::{Codec, HttpConnectionManager, ServerHeader};
+
+pub(super) fn connection_manager(manager: &HttpConnectionManager) -> Value {
+    let codec = match manager.codec {
+        Codec::Auto => "AUTO",
+        Codec::Http1 => "HTTP1",
+        Codec::Http2 => "HTTP2",
+    };
+    let server = match manager.server_header {
+        ServerHeader::Overwrite => "OVERWRITE",
+        ServerHeader::AppendIfAbsent => "APPEND_IF_ABSENT",
+        ServerHeader::PassThrough => "PASS_THROUGH",
+    };
+    let router = Object::typed("envoy.extensions.filters.http.router.v3.Router")
+        .set("suppress_envoy_headers", manager.suppress_envoy_headers)
+        .done();
+    Object::typed("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager")
+        .set("stat_prefix", manager.stat_prefix.as_str())
+        .set("codec_type", codec)
+        .set("route_config", route_config(&manager.routes))
+        .set("http_filters", json!([filter("envoy.filters.http.router", router)]))
+        .set("server_name", manager.server_name.as_str())
+        .set("server_header_transformation", server)
+        .maybe("via", manager.via.as_deref())
+        .set("use_remote_address", manager.use_remote_address)
+        .set("xff_num_trusted_hops", manager.xff_num_trusted_hops)
+        .set("skip_xff_append", manager.skip_xff_append)
+        .set("generate_request_id", manager.generate_request_id)
+        .set("preserve_external_request_id", manager.preserve_external_request_id)
+        .set("always_set_request_id_in_response", manager.always_set_request_id_in_response)
+        .set("max_request_headers_kb", manager.max_request_headers_kb)
+        .set(
+            "common_http_protocol_options",
+            json!({ "idle_timeout": limit(manager.idle_timeout), "max_headers_count": manager.max_headers_count }),
+        )
+        .set("stream_idle_timeout", limit(manager.stream_idle_timeout))
+        .set("request_timeout", limit(manager.request_timeout))
+        .set("request_headers_timeout", limit(manager.request_headers_timeout))
+        .list("upgrade_configs", &manager.upgrades, |name| json!({ "upgrade_type": name }))
+        .set("normalize_path", manager.normalize_path)
+        .set("merge_slashes", manager.merge_slashes)
+        .set("http_protocol_options", json!({ "accept_http_10": manager.accept_http_10 }))
+        .set("http2_protocol_options", http2(manager.http2))
+        .done()
+}
+
+/// `envoy.config.core.v3.Http2ProtocolOptions`.
+pub(super) fn http2(options: Http2Options) -> Value {
+    Object::default()
+        .maybe("max_concurrent_streams", options.max_concurrent_streams)
+        .maybe("initial_stream_window_size", options.initial_stream_window_size)
+        .maybe("initial_connection_window_size", options.initial_connection_window_size)
+        .done()
+}

@@ -1,0 +1,86 @@
+//! `envoy.config.listener.v3.Listener` and its filter chains.
+
+use ipnet::IpNet;
+use serde_json::{Value, json};
+
+use crate::admin::dump::address;
+use crate::admin::dump::http::connection_manager;
+use crate::admin::dump::object::{Object, duration, limit};
+use crate::model::filter::{NetworkFilter, TcpProxy, WeightedCluster};
+use crate::model::flow::Direction;
+use crate::model::listener::{ChainMatch, FilterChain, Listener};
+
+pub(super) fn listener(listener: &Listener) -> Value {
+    let direction = match listener.direction {
+        Direction::Inbound => "INBOUND",
+        Direction::Outbound => "OUTBOUND",
+    };
+    let object = Object::default()
+        .set("name", listener.name.as_str())
+        .set("address", address(listener.address))
+        .set("bind_to_port", listener.bind)
+        .set("use_original_dst", listener.catch_all)
+        .set("traffic_direction", direction)
+        .set("per_connection_buffer_limit_bytes", listener.buffer_limit)
+        .list("filter_chains", &listener.chains, chain)
+        .maybe("default_filter_chain", listener.default_chain.as_ref().map(chain));
+    let Some(detect) = listener.detect else { return object.done() };
+    let inspector = filter(
+        "envoy.filters.listener.http_inspector",
+        Object::typed("envoy.extensions.filters.listener.http_inspector.v3.HttpInspector").done(),
+    );
+    object
+        .set("listener_filters", json!([inspector]))
+        .set("listener_filters_timeout", duration(detect.timeout))
+        .set("continue_on_listener_filters_timeout", detect.continue_on_timeout)
+        .done()
+}
+
+fn chain(chain: &FilterChain) -> Value {
+    let filter = match &chain.filter {
+        NetworkFilter::Http(config) => {
+            filter("envoy.filters.network.http_connection_manager", connection_manager(config))
+        }
+        NetworkFilter::Tcp(config) => filter("envoy.filters.network.tcp_proxy", tcp_proxy(config)),
+    };
+    Object::default()
+        .text("name", &chain.name)
+        .set("filter_chain_match", chain_match(&chain.matches))
+        .set("filters", json!([filter]))
+        .done()
+}
+
+fn chain_match(matches: &ChainMatch) -> Value {
+    Object::default()
+        .maybe("destination_port", matches.destination_port)
+        .list("prefix_ranges", &matches.destination, cidr)
+        .list("application_protocols", &matches.application_protocols, |name| json!(name))
+        .list("source_prefix_ranges", &matches.source, cidr)
+        .list("source_ports", &matches.source_ports, |port| json!(port))
+        .done()
+}
+
+fn tcp_proxy(proxy: &TcpProxy) -> Value {
+    let object = Object::typed("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy")
+        .set("stat_prefix", proxy.stat_prefix.as_str())
+        .set("idle_timeout", limit(proxy.idle_timeout));
+    match proxy.clusters.as_slice() {
+        [only] => object.set("cluster", only.name.as_str()).done(),
+        clusters => object.set("weighted_clusters", weighted(clusters)).done(),
+    }
+}
+
+/// The `weighted_clusters` of a TCP proxy or a route: both have the same shape.
+pub(super) fn weighted(clusters: &[WeightedCluster]) -> Value {
+    let each = |cluster: &WeightedCluster| json!({ "name": cluster.name.as_str(), "weight": cluster.weight });
+    json!({ "clusters": clusters.iter().map(each).collect::<Vec<_>>() })
+}
+
+fn cidr(net: &IpNet) -> Value {
+    json!({ "address_prefix": net.addr().to_string(), "prefix_len": net.prefix_len() })
+}
+
+/// A filter with its name and its typed configuration.
+pub(super) fn filter(name: &str, config: Value) -> Value {
+    Object::default().set("name", name).set("typed_config", config).done()
+}
