@@ -20,7 +20,7 @@ use crate::model::cluster::{Cluster, Endpoint};
 use crate::model::filter::{HttpConnectionManager, TcpProxy};
 use crate::model::flow::Direction;
 use crate::model::listener::{ChainMatch, Listener};
-use crate::model::name::ClusterName;
+use crate::model::name::{ClusterName, ListenerName};
 use crate::route::RouteTable;
 
 /// A cluster's place in every snapshot.
@@ -56,6 +56,12 @@ impl Snapshot {
     #[must_use]
     pub fn listeners(&self) -> &[Arc<LiveListener>] {
         &self.listeners
+    }
+
+    /// The listener of that name.
+    #[must_use]
+    pub fn listener(&self, name: &ListenerName) -> Option<&Arc<LiveListener>> {
+        self.listeners.iter().find(|listener| listener.config.name == *name)
     }
 
     /// The cluster of a slot, if it exists now.

@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use tokio::net::TcpStream;
 
 use crate::model::flow::{Direction, Pod};
+use crate::telemetry::{ConnectionGuard, Source};
 
 /// An accepted connection.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub struct Connection {
     pub read_ahead: BytesMut,
     /// Where it comes from and where it wanted to go.
     pub origin: Rc<Origin>,
+    /// Its place in the list of open connections.
+    pub listed: ConnectionGuard,
 }
 
 /// Where a connection comes from and where it wanted to go.
@@ -31,4 +34,6 @@ pub struct Origin {
     pub pod: Option<Arc<Pod>>,
     /// Which way it goes, seen from that workload.
     pub direction: Direction,
+    /// Who it is, for telemetry.
+    pub source: Source,
 }

@@ -9,31 +9,60 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 
 use crate::balance::Balancers;
+use crate::drain::Watcher;
 use crate::model::cluster::Endpoint;
-use crate::model::flow::{Pod, Steering};
+use crate::model::flow::{Direction, Pod, Steering};
 use crate::proxy::connection::Origin;
+use crate::proxy::detect::ServerFirst;
+use crate::proxy::tcp::Scratch;
 use crate::snapshot::{LiveCluster, Reader, Snapshot};
+use crate::telemetry::WorkerTelemetry;
 use crate::transport::{self, ConnectError, Target};
+
+/// What a data thread is given to work with.
+#[derive(Debug)]
+pub struct Tools {
+    /// Where the configuration of now is read.
+    pub snapshots: Reader,
+    /// The kernel programs' maps, if there are kernel programs.
+    pub steering: Option<Arc<dyn Steering>>,
+    /// Where this thread counts.
+    pub telemetry: WorkerTelemetry,
+    /// Tells when to come to an end.
+    pub drain: Watcher,
+    /// Which servers speak first; shared by all threads.
+    pub server_first: Arc<ServerFirst>,
+}
 
 /// One data thread's state. Borrowed for the length of a statement, never across an `await`.
 #[derive(Debug)]
 pub struct Worker {
+    /// Where this thread counts.
+    pub telemetry: WorkerTelemetry,
+    /// Tells when to come to an end.
+    pub drain: Watcher,
+    pub(super) steering: Option<Arc<dyn Steering>>,
+    pub(super) server_first: Arc<ServerFirst>,
+    pub(super) scratch: Scratch,
     snapshots: RefCell<Reader>,
     balancers: RefCell<Balancers>,
     random: Cell<u64>,
-    steering: Option<Arc<dyn Steering>>,
     local: RefCell<HashMap<IpAddr, Arc<Pod>>>,
 }
 
 impl Worker {
     /// State of a new thread. `seed` must differ between threads.
     #[must_use]
-    pub fn new(snapshots: Reader, steering: Option<Arc<dyn Steering>>, seed: u64) -> Self {
+    pub fn new(tools: Tools, seed: u64) -> Self {
         Self {
-            snapshots: RefCell::new(snapshots),
+            telemetry: tools.telemetry,
+            drain: tools.drain,
+            steering: tools.steering,
+            server_first: tools.server_first,
+            scratch: Scratch::default(),
+            snapshots: RefCell::new(tools.snapshots),
             balancers: RefCell::default(),
             random: Cell::new(seed | 1),
-            steering,
             local: RefCell::default(),
         }
     }
@@ -59,13 +88,23 @@ impl Worker {
     }
 
     /// How to reach `address` for a connection from `origin`: inside the namespace of the workload that has the address if it is
-    /// one of this node's, else from where the client is.
+    /// one of this node's, else from where the client is. The app of a workload sees the client; one that is reached through a
+    /// listener of the agent's own sees the agent, since the client is not of this mesh.
     pub fn target(&self, address: SocketAddr, origin: &Origin) -> Target {
-        if let Some(pod) = self.local.borrow().get(&address.ip()) {
-            let client = origin.pod.is_some().then_some(origin.peer);
-            return Target { address, place: Some(Arc::clone(pod)), client };
+        let local = match (&origin.pod, origin.direction) {
+            // What was steered to a pod is delivered there, whatever addresses its configuration lists.
+            (Some(pod), Direction::Inbound) => Some(Arc::clone(pod)),
+            _ => self.local.borrow().get(&address.ip()).cloned(),
+        };
+        match local {
+            Some(pod) => Target { address, client: origin.pod.is_some().then_some(origin.peer), place: Some(pod) },
+            None => Target { address, client: None, place: origin.pod.clone() },
         }
-        Target { address, place: origin.pod.clone(), client: None }
+    }
+
+    /// The workload of this node that has `address`.
+    pub fn local_pod(&self, address: IpAddr) -> Option<Arc<Pod>> {
+        self.local.borrow().get(&address).cloned()
     }
 
     /// Connects to `target` within the cluster's deadline.

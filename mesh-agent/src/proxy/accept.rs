@@ -1,0 +1,135 @@
+//! The listener loop: one task per listening socket, which owns the tasks of the connections it accepted.
+//!
+//! Draining stops accepting and lets connections finish; taking a listener away (its pod is gone) takes its connections along.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinError, JoinSet};
+
+use crate::model::flow::{Direction, Pod, PodId};
+use crate::model::name::ListenerName;
+use crate::proxy::connection::Origin;
+use crate::proxy::worker::Worker;
+use crate::proxy::{origin, serve};
+use crate::snapshot::{LiveListener, Snapshot};
+
+/// What a listening socket is for.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// A listener of the configuration, bound in the agent's own namespace.
+    Bound(ListenerName),
+    /// Connections that the kernel programs steer in a pod.
+    Pod(Arc<Pod>, Direction),
+}
+
+/// Names an entry, to take it away again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum EntryKey {
+    /// See [`Entry::Bound`].
+    Bound(ListenerName),
+    /// See [`Entry::Pod`]; both directions.
+    Pod(PodId),
+}
+
+impl Entry {
+    /// The key under which the entry is taken away.
+    #[must_use]
+    pub fn key(&self) -> EntryKey {
+        match self {
+            Self::Bound(name) => EntryKey::Bound(name.clone()),
+            Self::Pod(pod, _) => EntryKey::Pod(pod.id),
+        }
+    }
+}
+
+/// How long accepting rests when it fails for want of resources: an error is then likely to come again at once.
+const REST: Duration = Duration::from_millis(20);
+
+/// Accepts until draining starts, then waits for what was accepted.
+pub(super) async fn accept(worker: Rc<Worker>, entry: Entry, listener: TcpListener) {
+    let mut connections = JoinSet::new();
+    let draining = worker.drain.signaled();
+    tokio::pin!(draining);
+    loop {
+        tokio::select! {
+            () = &mut draining => break,
+            Some(ended) = connections.join_next() => report(ended),
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    let active = worker.drain.active();
+                    let (worker, entry) = (Rc::clone(&worker), entry.clone());
+                    connections.spawn_local(async move {
+                        let _active = active;
+                        connection(&worker, &entry, stream, peer).await;
+                    });
+                }
+                Err(error) if is_the_clients(&error) => {}
+                Err(error) => {
+                    tracing::warn!(entry = ?entry.key(), %error, "cannot accept connections");
+                    tokio::time::sleep(REST).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    while let Some(ended) = connections.join_next().await {
+        report(ended);
+    }
+}
+
+async fn connection(worker: &Rc<Worker>, entry: &Entry, stream: TcpStream, peer: std::net::SocketAddr) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "client is gone already");
+        return;
+    }
+    let snapshot = worker.snapshot();
+    let Some((origin, listener)) = place(worker, entry, &snapshot, &stream, peer) else {
+        tracing::debug!(entry = ?entry.key(), %peer, "connection of unknown origin closed");
+        return;
+    };
+    serve::connection(worker, &snapshot, listener, origin, stream).await;
+}
+
+/// Where the connection comes from, and the listener that takes it; no listener where it passes through.
+fn place<'a>(
+    worker: &Worker,
+    entry: &Entry,
+    snapshot: &'a Snapshot,
+    stream: &TcpStream,
+    peer: std::net::SocketAddr,
+) -> Option<(Origin, Option<&'a Arc<LiveListener>>)> {
+    match entry {
+        Entry::Bound(name) => {
+            let own = snapshot.listener(name)?;
+            let origin = origin::bound(stream, peer, &own.config)?;
+            let redirected = own.config.catch_all && stream.local_addr().ok()? != origin.destination;
+            let found = redirected.then(|| snapshot.listener_for(origin.direction, origin.destination)).flatten();
+            Some((origin, found.or(Some(own))))
+        }
+        Entry::Pod(pod, direction) => {
+            let origin = origin::steered(stream, peer, pod, *direction, worker.steering.as_deref()?)?;
+            let listener = snapshot.listener_for(*direction, origin.destination);
+            Some((origin, listener))
+        }
+    }
+}
+
+/// The client gave up between its SYN and our `accept`.
+fn is_the_clients(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}
+
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "a connection's task panicked; the connection is closed, others go on");
+    }
+}

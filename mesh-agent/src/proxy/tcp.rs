@@ -1,0 +1,184 @@
+//! Opaque bytes, both ways, until both sides are done.
+//!
+//! An idle direction holds no buffer: bytes are read into the thread's scratch space only once there are some, and written at once;
+//! what the receiver does not take yet is all that is kept, and nothing more is read until it is gone. A side that ends its
+//! sending is passed on as such (half-close), a reset as a reset.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::Shutdown;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+/// Which side sent the first byte of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speaker {
+    Client,
+    Server,
+}
+
+/// What a copy tells whoever started it.
+pub(super) trait Progress {
+    /// Bytes went from the client to the server.
+    fn sent(&self, bytes: u64);
+    /// Bytes went from the server to the client.
+    fn received(&self, bytes: u64);
+}
+
+/// Why a copy ended before both sides were done.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CopyError {
+    /// A side broke off; the other was reset too.
+    #[error("connection broken")]
+    Broken(#[source] io::Error),
+    /// Nothing moved for the configured time.
+    #[error("idle for {0:?}")]
+    Idle(Duration),
+}
+
+/// One thread's space for bytes on their way.
+#[derive(Debug)]
+pub(super) struct Scratch(RefCell<Box<[u8]>>);
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self(RefCell::new(vec![0; 64 * 1024].into_boxed_slice()))
+    }
+}
+
+/// Copies until both sides have ended. `read_ahead` is what was already read from the client. Tells who spoke first, if anybody did.
+pub(super) async fn copy(
+    client: &TcpStream,
+    server: &TcpStream,
+    read_ahead: BytesMut,
+    idle: Option<Duration>,
+    scratch: &Scratch,
+    progress: &impl Progress,
+) -> (Option<Speaker>, Result<(), CopyError>) {
+    let moved = Moved { last: Cell::new(Instant::now()), first: Cell::new(None) };
+    let sent = |bytes| {
+        moved.bytes(Speaker::Client);
+        progress.sent(bytes);
+    };
+    let received = |bytes| {
+        moved.bytes(Speaker::Server);
+        progress.received(bytes);
+    };
+    let both = async {
+        tokio::try_join!(
+            pump(client, server, read_ahead, scratch, sent),
+            pump(server, client, BytesMut::new(), scratch, received)
+        )
+    };
+    let result = tokio::select! {
+        result = both => result.map(drop).map_err(CopyError::Broken),
+        after = moved.idle(idle) => Err(CopyError::Idle(after)),
+    };
+    if let Err(CopyError::Broken(_)) = &result {
+        reset(client);
+        reset(server);
+    }
+    (moved.first.get(), result)
+}
+
+/// Makes the closing of `stream` a reset: the peer must not take a broken exchange for a finished one.
+pub(super) fn reset(stream: &TcpStream) {
+    if let Err(error) = SockRef::from(stream).set_linger(Some(Duration::ZERO)) {
+        tracing::debug!(%error, "connection will end without a reset");
+    }
+}
+
+/// One direction.
+async fn pump(
+    from: &TcpStream,
+    to: &TcpStream,
+    read_ahead: BytesMut,
+    scratch: &Scratch,
+    moved: impl Fn(u64),
+) -> io::Result<()> {
+    if !read_ahead.is_empty() {
+        moved(read_ahead.len() as u64);
+        write_all(to, &read_ahead).await?;
+    }
+    drop(read_ahead);
+    loop {
+        from.readable().await?;
+        match pass(from, to, scratch, &moved)? {
+            Passed::All => {}
+            Passed::Part(rest) => write_all(to, &rest).await?,
+            Passed::End => break,
+        }
+    }
+    match SockRef::from(to).shutdown(Shutdown::Write) {
+        // The peer is gone already; its own direction will say so.
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+        result => result,
+    }
+}
+
+enum Passed {
+    All,
+    Part(Box<[u8]>),
+    End,
+}
+
+/// One read and one write, through the scratch space.
+fn pass(from: &TcpStream, to: &TcpStream, scratch: &Scratch, moved: &impl Fn(u64)) -> io::Result<Passed> {
+    let mut scratch = scratch.0.borrow_mut();
+    let read = match from.try_read(&mut scratch) {
+        Ok(0) => return Ok(Passed::End),
+        Ok(read) => read,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Passed::All),
+        Err(error) => return Err(error),
+    };
+    moved(read as u64);
+    let written = match to.try_write(&scratch[..read]) {
+        Ok(written) => written,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+        Err(error) => return Err(error),
+    };
+    Ok(if written == read { Passed::All } else { Passed::Part(scratch[written..read].into()) })
+}
+
+async fn write_all(to: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        to.writable().await?;
+        match to.try_write(bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// When bytes last moved, and who moved the first.
+struct Moved {
+    last: Cell<Instant>,
+    first: Cell<Option<Speaker>>,
+}
+
+impl Moved {
+    fn bytes(&self, speaker: Speaker) {
+        self.last.set(Instant::now());
+        if self.first.get().is_none() {
+            self.first.set(Some(speaker));
+        }
+    }
+
+    /// Ends when nothing has moved for `limit`; never without one. One timer, moved on only when it fires.
+    async fn idle(&self, limit: Option<Duration>) -> Duration {
+        let Some(limit) = limit else { return std::future::pending().await };
+        loop {
+            let deadline = self.last.get() + limit;
+            if deadline <= Instant::now() {
+                return limit;
+            }
+            tokio::time::sleep_until(deadline).await;
+        }
+    }
+}
