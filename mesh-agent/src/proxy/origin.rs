@@ -5,6 +5,7 @@
 //! went to that listener, unless the listener restores what `iptables` REDIRECT changed (`SO_ORIGINAL_DST`).
 
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use socket2::SockRef;
@@ -26,7 +27,7 @@ pub(super) fn steered(
 ) -> Option<Origin> {
     let (destination, source) = match direction {
         Direction::Outbound => {
-            (steering.take_original_destination(pod.id, peer)?, Source::Workload(pod.workload.name.clone()))
+            (steering.original_destination(pod.id, stream.as_fd())?, Source::Workload(pod.workload.name.clone()))
         }
         Direction::Inbound => (stream.local_addr().ok()?, Source::Unknown),
     };

@@ -1,0 +1,82 @@
+//! `mesh-agent workloads` and `mesh-agent connections`.
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+
+use crate::admin::WorkloadView;
+use crate::cli::ask::{self, AskError};
+use crate::cli::table::{Table, age, size};
+use crate::cli::{Failure, print};
+use crate::settings::Query;
+use crate::telemetry::ConnectionView;
+
+/// Prints the workloads of the running agent.
+pub(super) fn workloads(query: &Query) -> Result<(), Failure> {
+    answer(query, "/workloads", |views: Vec<WorkloadView>| {
+        let mut table =
+            Table::new(&["NAME", "NAMESPACE", "ACCOUNT", "STATE", "MODE", "ADDRESSES", "NETNS", "CGROUP", "REASON"]);
+        for view in views {
+            let path = |path: Option<std::path::PathBuf>| path.map_or(String::new(), |path| path.display().to_string());
+            let addresses: Vec<_> = view.addresses.iter().map(ToString::to_string).collect();
+            table.line(vec![
+                view.name,
+                view.namespace,
+                view.service_account,
+                view.state.label().to_owned(),
+                view.mode,
+                addresses.join(","),
+                view.netns.map_or("host".to_owned(), |netns| netns.display().to_string()),
+                path(view.cgroup),
+                view.reason.unwrap_or_default(),
+            ]);
+        }
+        table
+    })
+}
+
+/// Prints the open connections of the running agent.
+pub(super) fn connections(query: &Query) -> Result<(), Failure> {
+    answer(query, "/connections", |views: Vec<ConnectionView>| {
+        let mut table = Table::new(&[
+            "ID", "SOURCE", "PEER", "ORIGINAL", "LISTENER", "TIER", "PROTOCOL", "DESTINATION", "AGE", "SENT", "RECEIVED",
+        ]);
+        for view in views {
+            table.line(vec![
+                view.id.to_string(),
+                named(view.source, view.source_kind),
+                view.peer.to_string(),
+                view.original_destination.map_or(String::new(), |address| address.to_string()),
+                view.listener.unwrap_or_default(),
+                view.tier.unwrap_or_default(),
+                view.protocol.unwrap_or_default(),
+                named(view.destination.unwrap_or_default(), view.destination_kind.unwrap_or_default()),
+                age(view.age_ms),
+                size(view.bytes_sent),
+                size(view.bytes_received),
+            ]);
+        }
+        table
+    })
+}
+
+/// A name, or what kind of nameless thing it is.
+fn named(name: String, kind: String) -> String {
+    if name.is_empty() { kind } else { name }
+}
+
+fn answer<T: DeserializeOwned>(
+    query: &Query,
+    question: &'static str,
+    tabulate: impl Fn(Vec<T>) -> Table,
+) -> Result<(), Failure> {
+    let body = ask::get(&query.admin.socket, question)?;
+    if query.format.json {
+        return print(&String::from_utf8_lossy(&body));
+    }
+    let views = read(query, &body)?;
+    print(&tabulate(views).render())
+}
+
+fn read<T: DeserializeOwned>(query: &Query, body: &Bytes) -> Result<T, AskError> {
+    serde_json::from_slice(body).map_err(|source| AskError::Unknown { path: query.admin.socket.clone(), source })
+}
