@@ -8,6 +8,7 @@ mod table;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use crate::app::{self, AppError};
 use crate::check;
 use crate::settings::{Command, Settings};
 
@@ -16,9 +17,11 @@ use crate::settings::{Command, Settings};
 pub fn main(settings: &Settings) -> ExitCode {
     log::start(&settings.log);
     let done = match &settings.command {
+        Command::Run(run) => app::run(run).map_err(Failure::from),
         Command::Check(format) => return check::run(format.json),
         Command::Workloads(query) => list::workloads(query),
         Command::Connections(query) => list::connections(query),
+        Command::Validate(_) | Command::Load(_) | Command::Unload(_) => Err(Failure::App(AppError::NotYet)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -32,6 +35,9 @@ pub fn main(settings: &Settings) -> ExitCode {
 /// Why a command did not succeed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
+    /// The agent could not start, or not go on.
+    #[error(transparent)]
+    App(#[from] AppError),
     /// The running agent did not answer.
     #[error(transparent)]
     Ask(#[from] ask::AskError),
@@ -44,7 +50,7 @@ impl Failure {
     /// 2 if the user's configuration is wrong, 1 if the command could not be done.
     fn status(&self) -> ExitCode {
         match self {
-            Self::Ask(_) | Self::Output(_) => ExitCode::FAILURE,
+            Self::App(_) | Self::Ask(_) | Self::Output(_) => ExitCode::FAILURE,
         }
     }
 }

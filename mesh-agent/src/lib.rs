@@ -11,6 +11,7 @@ pub mod admin;
 pub mod app;
 pub mod balance;
 pub mod check;
+pub mod cli;
 pub mod decode;
 pub mod drain;
 pub mod file;

@@ -1,3 +1,11 @@
 //! The agent's command line.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use mesh_agent::cli;
+use mesh_agent::settings::Settings;
+
+fn main() -> ExitCode {
+    cli::main(&Settings::parse())
+}

@@ -27,10 +27,12 @@ pub use worker::{Protocol, WorkerTelemetry};
 use worker::{Counters, Shard};
 
 /// One counter that the kernel programs keep.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelCounter {
-    /// What it counts, in `snake_case`.
-    pub event: String,
+    /// In `snake_case`, without prefix and unit.
+    pub name: &'static str,
+    /// What it counts, as a sentence.
+    pub help: &'static str,
     /// How often it happened since the programs were loaded.
     pub count: u64,
 }

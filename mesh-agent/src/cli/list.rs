@@ -38,7 +38,17 @@ pub(super) fn workloads(query: &Query) -> Result<(), Failure> {
 pub(super) fn connections(query: &Query) -> Result<(), Failure> {
     answer(query, "/connections", |views: Vec<ConnectionView>| {
         let mut table = Table::new(&[
-            "ID", "SOURCE", "PEER", "ORIGINAL", "LISTENER", "TIER", "PROTOCOL", "DESTINATION", "AGE", "SENT", "RECEIVED",
+            "ID",
+            "SOURCE",
+            "PEER",
+            "ORIGINAL",
+            "LISTENER",
+            "TIER",
+            "PROTOCOL",
+            "DESTINATION",
+            "AGE",
+            "SENT",
+            "RECEIVED",
         ]);
         for view in views {
             table.line(vec![

@@ -19,7 +19,9 @@ impl Table {
 
     pub(super) fn render(&self) -> String {
         let columns = self.lines.iter().map(Vec::len).max().unwrap_or(0);
-        let width = |column| self.lines.iter().filter_map(|line| line.get(column)).map(|c| c.chars().count()).max();
+        let width = |column: usize| {
+            self.lines.iter().filter_map(|line: &Vec<String>| line.get(column)).map(|c| c.chars().count()).max()
+        };
         let widths: Vec<_> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
         let mut text = String::new();
         for line in &self.lines {

@@ -4,7 +4,7 @@ use std::fmt::{Display, Write};
 
 use crate::telemetry::edge::{Destination, EdgeTotals, Source};
 use crate::telemetry::view::CLASSES;
-use crate::telemetry::{Protocol, Telemetry};
+use crate::telemetry::{KernelCounter, Protocol, Telemetry};
 
 /// Bounds of the duration buckets as powers of two of nanoseconds, 33 µs to 17 s: the histogram is exact there.
 const DURATION_BITS: std::ops::RangeInclusive<u32> = 15..=34;
@@ -20,9 +20,8 @@ pub(super) fn render(telemetry: &Telemetry) -> String {
     requests(&mut text, &edges);
     tcp(&mut text, &edges);
     if let Some(read) = telemetry.kernel.get() {
-        text.family("kernel_events_total", "counter", "What the kernel programs counted.");
-        for counter in read() {
-            text.sample("kernel_events_total", &[("event", &counter.event)], counter.count);
+        for KernelCounter { name, help, count } in read() {
+            text.single(&format!("kernel_{name}_total"), "counter", help, count);
         }
     }
     text.0

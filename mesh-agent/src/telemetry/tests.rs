@@ -93,7 +93,7 @@ fn connections_are_listed_while_open() {
 #[test]
 fn text_format_is_what_prometheus_reads() {
     let telemetry = Telemetry::new(1);
-    telemetry.set_kernel_counters(|| vec![KernelCounter { event: "map_full".into(), count: 7 }]);
+    telemetry.set_kernel_counters(|| vec![KernelCounter { name: "map_full", help: "Entries lost.", count: 7 }]);
     let edge = telemetry.worker(0).edge(&source("we\"ird\\"), Destination::Passthrough);
     edge.request(204, Duration::from_micros(40));
     let text = telemetry.prometheus();
@@ -104,7 +104,8 @@ fn text_format_is_what_prometheus_reads() {
         format!("bowline_request_duration_seconds_bucket{{{labels},le=\"0.000065536\"}} 1"),
         format!("bowline_request_duration_seconds_bucket{{{labels},le=\"+Inf\"}} 1"),
         format!("bowline_request_duration_seconds_sum{{{labels}}} 0.00004"),
-        "bowline_kernel_events_total{event=\"map_full\"} 7".to_owned(),
+        "# HELP bowline_kernel_map_full_total Entries lost.".to_owned(),
+        "bowline_kernel_map_full_total 7".to_owned(),
     ] {
         assert!(text.lines().any(|found| found == line), "{line} not in\n{text}");
     }
