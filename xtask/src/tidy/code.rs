@@ -25,8 +25,8 @@ fn skipped(rest: &str, before: Option<char>) -> usize {
     if rest.starts_with("/*") {
         return block_comment(rest);
     }
-    if rest.starts_with('"') {
-        return 1 + quoted(&rest[1..]);
+    if let Some(inside) = rest.strip_prefix('"') {
+        return 1 + quoted(inside);
     }
     if rest.starts_with('r') && !before.is_some_and(|c| c.is_alphanumeric() && c != 'b' || c == '_') {
         return raw_string(rest);
