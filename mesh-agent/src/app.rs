@@ -1,20 +1,276 @@
-//! Wiring, top to bottom: settings to running agent.
+//! Wiring, top to bottom: from settings and a configuration to a running agent, and to its end.
+//!
+//! Two kinds of threads: the control runtime (this file: admin, name resolution, the workloads' comings and goings, signals) and
+//! the data threads ([`crate::proxy`]). Sockets are bound before anything is steered to them, and steering stops before they close.
 
+mod bind;
+
+use std::collections::HashMap;
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::admin::{self, Admin, Readiness, WorkloadView};
+use crate::dns::Resolver;
+use crate::drain::{self, Outcome, Signals};
+use crate::model::config::Config;
+use crate::model::flow::Pod;
+use crate::model::workload::Workload;
+use crate::pod::{Mesh, MeshError, Options};
+use crate::proxy::{Command, DataThreads, Entry, EntryKey, ServerFirst, ThreadError, Tools};
+use crate::rollout::Rollout;
 use crate::settings;
+use crate::snapshot::Rejected;
+use crate::telemetry::{KernelCounter, Telemetry};
+
+pub use bind::BindError;
+
+/// How long the first look-up of names may hold up the start.
+const WARM_UP: Duration = Duration::from_secs(5);
+/// How often the workloads and the kernel's maps are looked after.
+const TICK: Duration = Duration::from_secs(1);
 
 /// Why the agent does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// Placeholder until the wiring lands.
-    #[error("the agent is not wired yet")]
-    NotYet,
+    /// No runtime could be made.
+    #[error("cannot start the control runtime: {0}")]
+    Runtime(#[source] io::Error),
+    /// See [`drain::SignalError`].
+    #[error(transparent)]
+    Signals(#[from] drain::SignalError),
+    /// See [`admin::BindError`].
+    #[error(transparent)]
+    Admin(#[from] admin::BindError),
+    /// See [`BindError`].
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// See [`MeshError`].
+    #[error(transparent)]
+    Mesh(#[from] MeshError),
+    /// See [`ThreadError`].
+    #[error(transparent)]
+    Thread(#[from] ThreadError),
+    /// The configuration contradicts itself.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Rejected(Vec<Rejected>),
 }
 
 /// Runs the agent until it has drained.
 ///
 /// # Errors
 /// See [`AppError`]. Nothing stays behind.
-pub fn run(settings: &settings::Run) -> Result<(), AppError> {
-    let _ = settings;
-    Err(AppError::NotYet)
+pub fn run(config: Config, settings: &settings::Run) -> Result<Outcome, AppError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AppError::Runtime)?;
+    runtime.block_on(agent(Arc::new(config), settings))
+}
+
+/// Whether `config` could go live: names that do not exist, addresses taken twice. Opens nothing.
+///
+/// # Errors
+/// [`AppError::Rejected`].
+pub fn check(config: &Config) -> Result<(), AppError> {
+    match Rollout::default().apply(config, &HashMap::new()) {
+        rejected if rejected.is_empty() => Ok(()),
+        rejected => Err(AppError::Rejected(rejected)),
+    }
+}
+
+async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome, AppError> {
+    let mut signals = Signals::install()?;
+    raise_descriptor_limit();
+    let workers = settings.data.workers();
+    let (trigger, watcher) = drain::pair();
+    let telemetry = Telemetry::new(workers);
+    let readiness = Readiness::default();
+
+    let mut rollout = Rollout::default();
+    let mut resolver = Resolver::start(&config.clusters);
+    let rejected = rollout.apply(&config, &HashMap::new());
+    if !rejected.is_empty() {
+        return Err(AppError::Rejected(rejected));
+    }
+
+    let admin_listeners = admin::Listeners::bind(&settings.admin.socket, config.admin)?;
+    let mut bound = Vec::new();
+    for listener in config.listeners.iter().filter(|listener| listener.bind) {
+        bound.push((listener.name.clone(), bind::bind(listener, workers)?));
+    }
+    let mut mesh = start_mesh(&config, settings, workers)?;
+
+    let pods = Arc::new(Mutex::new(mesh.as_ref().map_or_else(Vec::new, |mesh| mesh.pods().to_vec())));
+    if let Some(mesh) = &mesh {
+        let read = mesh.counter_reader();
+        telemetry.set_kernel_counters(move || {
+            read().into_iter().map(|(name, help, count)| KernelCounter { name, help, count }).collect()
+        });
+    }
+    let admin = Arc::new(Admin {
+        config: Arc::clone(&config),
+        snapshots: rollout.reader(),
+        telemetry: Arc::clone(&telemetry),
+        workloads: workload_views(&config, &pods, settings.kernel.disabled),
+        readiness: readiness.clone(),
+        drain: trigger.clone(),
+    });
+    let admin = tokio::spawn(admin.serve(admin_listeners));
+
+    warm_up(&mut rollout, &mut resolver).await;
+    let server_first = Arc::new(ServerFirst::default());
+    let tools = (0..workers).map(|index| Tools {
+        snapshots: rollout.reader(),
+        steering: mesh.as_ref().map(Mesh::steering),
+        telemetry: telemetry.worker(index),
+        drain: watcher.clone(),
+        server_first: Arc::clone(&server_first),
+    });
+    let threads = DataThreads::start(tools.collect())?;
+    for (name, sockets) in bound {
+        for (index, socket) in sockets.into_iter().enumerate() {
+            threads.send(index, Command::Listen(Entry::Bound(name.clone()), socket)).await?;
+        }
+    }
+    if let Some(mesh) = &mut mesh {
+        serve_pods(mesh, &threads).await?;
+    }
+    readiness.set();
+    tracing::info!(
+        listeners = rollout.current().listeners().len(),
+        clusters = rollout.current().clusters().count(),
+        workloads = pods.lock().unwrap_or_else(PoisonError::into_inner).len(),
+        workers,
+        "serving"
+    );
+
+    let outcome = tokio::select! {
+        outcome = signals.drain(&trigger, settings.drain.timeout) => outcome,
+        error = look_after(&mut rollout, &mut resolver, mesh.as_mut(), &threads, &pods, watcher.signaled()) => return Err(error.into()),
+    };
+    tracing::info!(?outcome, "drained");
+    threads.join();
+    drop(mesh);
+    admin.abort();
+    // Its end, not only the wish for it: the admin socket's file goes with the task.
+    let _ = admin.await;
+    Ok(outcome)
+}
+
+fn start_mesh(config: &Config, settings: &settings::Run, workers: usize) -> Result<Option<Mesh>, MeshError> {
+    if config.mesh.workloads.is_empty() {
+        return Ok(None);
+    }
+    if settings.kernel.disabled {
+        tracing::warn!(
+            workloads = config.mesh.workloads.len(),
+            "without kernel programs no workload is steered here: only listeners bound to a port serve"
+        );
+        return Ok(None);
+    }
+    let workers = NonZeroUsize::new(workers).unwrap_or(NonZeroUsize::MIN);
+    Mesh::start(&config.mesh, Options { workers, kernel_log: settings.kernel.log }).map(Some)
+}
+
+/// Waits for the first answer for every name, but not for ever.
+async fn warm_up(rollout: &mut Rollout, resolver: &mut Resolver) {
+    let deadline = Instant::now() + WARM_UP;
+    while resolver.warming() {
+        let Ok((cluster, endpoints)) = tokio::time::timeout_at(deadline, resolver.next()).await else {
+            tracing::warn!("some names are still being looked up; their clusters have no endpoints yet");
+            return;
+        };
+        if let Some(endpoints) = endpoints {
+            rollout.endpoints(&cluster, endpoints);
+        }
+    }
+}
+
+async fn serve_pods(mesh: &mut Mesh, threads: &DataThreads) -> Result<(), ThreadError> {
+    for index in 0..threads.count() {
+        for pod in mesh.pods() {
+            threads.send(index, Command::AddPod(Arc::clone(pod))).await?;
+        }
+    }
+    for socket in mesh.take_listeners() {
+        let entry = Entry::Pod(socket.pod, socket.direction);
+        threads.send(socket.worker, Command::Listen(entry, socket.listener)).await?;
+    }
+    Ok(())
+}
+
+/// What goes on while the agent serves. Ends only with an error.
+async fn look_after(
+    rollout: &mut Rollout,
+    resolver: &mut Resolver,
+    mut mesh: Option<&mut Mesh>,
+    threads: &DataThreads,
+    pods: &Mutex<Vec<Arc<Pod>>>,
+    draining: impl Future<Output = ()>,
+) -> ThreadError {
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tokio::pin!(draining);
+    let mut steering = true;
+    loop {
+        tokio::select! {
+            () = &mut draining, if steering => {
+                steering = false;
+                // What connects from now on goes its own way, instead of to a socket that no longer accepts.
+                if let Some(mesh) = &mut mesh {
+                    mesh.stop_steering();
+                }
+            }
+            (cluster, endpoints) = resolver.next() => {
+                if let Some(endpoints) = endpoints {
+                    tracing::debug!(%cluster, endpoints = endpoints.endpoints.len(), "resolved");
+                    rollout.endpoints(&cluster, endpoints);
+                }
+            }
+            _ = tick.tick() => {
+                let gone = mesh.as_mut().map(|mesh| mesh.tick()).unwrap_or_default();
+                for pod in gone {
+                    if let Err(error) = forget(&pod, threads, pods).await {
+                        return error;
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn forget(pod: &Arc<Pod>, threads: &DataThreads, pods: &Mutex<Vec<Arc<Pod>>>) -> Result<(), ThreadError> {
+    tracing::info!(workload = %pod.workload.name, "workload is gone; its sockets are closed");
+    pods.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| other.id != pod.id);
+    for index in 0..threads.count() {
+        threads.send(index, Command::RemovePod(Arc::clone(pod))).await?;
+        threads.send(index, Command::Stop(EntryKey::Pod(pod.id))).await?;
+    }
+    Ok(())
+}
+
+/// How the admin interface lists the workloads.
+fn workload_views(
+    config: &Arc<Config>,
+    pods: &Arc<Mutex<Vec<Arc<Pod>>>>,
+    disabled: bool,
+) -> Box<dyn Fn() -> Vec<WorkloadView> + Send + Sync> {
+    let (config, pods) = (Arc::clone(config), Arc::clone(pods));
+    Box::new(move || {
+        let pods = pods.lock().unwrap_or_else(PoisonError::into_inner);
+        let view = |workload: &Workload| match pods.iter().find(|pod| pod.workload == *workload) {
+            Some(pod) => WorkloadView::meshed(workload, pod.id),
+            None if disabled => WorkloadView::unmeshed(workload, "the agent runs without kernel programs".to_owned()),
+            None => WorkloadView::unmeshed(workload, "its network namespace or cgroup is gone".to_owned()),
+        };
+        config.mesh.workloads.iter().map(view).collect()
+    })
+}
+
+/// Every connection costs two descriptors, and shells start programs with 1024.
+fn raise_descriptor_limit() {
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }

@@ -10,18 +10,21 @@ use std::process::ExitCode;
 
 use crate::app::{self, AppError};
 use crate::check;
-use crate::settings::{Command, Settings};
+use crate::drain::Outcome;
+use crate::file::{self, ConfigErrors};
+use crate::settings::{Command, Run, Settings, Source};
 
 /// Does what the command line asks for.
 #[must_use]
 pub fn main(settings: &Settings) -> ExitCode {
     log::start(&settings.log);
     let done = match &settings.command {
-        Command::Run(run) => app::run(run).map_err(Failure::from),
+        Command::Run(run) => run_agent(run),
+        Command::Validate(source) => validate(source),
         Command::Check(format) => return check::run(format.json),
         Command::Workloads(query) => list::workloads(query),
         Command::Connections(query) => list::connections(query),
-        Command::Validate(_) | Command::Load(_) | Command::Unload(_) => Err(Failure::App(AppError::NotYet)),
+        Command::Load(_) | Command::Unload(_) => Err(Failure::NoKernelSide),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -32,9 +35,30 @@ pub fn main(settings: &Settings) -> ExitCode {
     }
 }
 
+fn run_agent(settings: &Run) -> Result<(), Failure> {
+    let config = file::load(&settings.source.file)?;
+    // Whoever asked for the end twice, or set its deadline, got what they asked for: no failure.
+    if let Outcome::DeadlinePassed { left } | Outcome::Cut { left } = app::run(config, settings)? {
+        tracing::warn!(left, "connections were cut off");
+    }
+    Ok(())
+}
+
+fn validate(source: &Source) -> Result<(), Failure> {
+    let config = file::load(&source.file)?;
+    app::check(&config)?;
+    print(&format!("{}: ok\n", source.file.display()))
+}
+
 /// Why a command did not succeed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
+    /// The configuration is wrong.
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    /// Placeholder until the kernel side lands.
+    #[error("the kernel side is not built yet")]
+    NoKernelSide,
     /// The agent could not start, or not go on.
     #[error(transparent)]
     App(#[from] AppError),
@@ -50,7 +74,8 @@ impl Failure {
     /// 2 if the user's configuration is wrong, 1 if the command could not be done.
     fn status(&self) -> ExitCode {
         match self {
-            Self::App(_) | Self::Ask(_) | Self::Output(_) => ExitCode::FAILURE,
+            Self::Config(_) | Self::App(AppError::Rejected(_)) => ExitCode::from(2),
+            _ => ExitCode::FAILURE,
         }
     }
 }

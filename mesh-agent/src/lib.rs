@@ -13,6 +13,7 @@ pub mod balance;
 pub mod check;
 pub mod cli;
 pub mod decode;
+pub mod dns;
 pub mod drain;
 pub mod file;
 pub mod kernel;

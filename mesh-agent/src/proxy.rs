@@ -11,16 +11,17 @@
 
 mod accept;
 mod chain;
-pub mod connection;
+mod connection;
 mod detect;
-pub mod http;
+mod http;
 mod opaque;
 mod origin;
 mod serve;
 mod tcp;
 mod thread;
-pub mod worker;
+mod worker;
 
 pub use accept::{Entry, EntryKey};
 pub use detect::ServerFirst;
 pub use thread::{Command, DataThreads, ThreadError};
+pub use worker::Tools;

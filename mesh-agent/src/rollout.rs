@@ -1,1 +1,50 @@
 //! The one place where a new configuration goes live.
+//!
+//! The order is always the same: the kernel forgets what is removed, the proxy swaps its snapshot, the kernel learns what is
+//! new. Until then the kernel never sends a connection somewhere that the proxy does not know. With a configuration from a file,
+//! listeners and clusters stay as they are, and only endpoints change: those the kernel does not hold.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::model::cluster::Cluster;
+use crate::model::config::Config;
+use crate::model::name::ClusterName;
+use crate::snapshot::{Builder, EndpointSet, Publisher, Reader, Rejected, Snapshot};
+
+/// Builds snapshots and publishes them.
+#[derive(Debug, Default)]
+pub struct Rollout {
+    builder: Builder,
+    publisher: Publisher,
+    current: Arc<Snapshot>,
+}
+
+impl Rollout {
+    /// Makes a whole configuration live. What is rejected is left out; the rest goes live.
+    pub fn apply(&mut self, config: &Config, resolved: &HashMap<ClusterName, Arc<EndpointSet>>) -> Vec<Rejected> {
+        let clusters: &[Arc<Cluster>] = &config.clusters;
+        let (snapshot, rejected) = self.builder.build(&config.listeners, clusters, resolved);
+        self.current = self.publisher.publish(snapshot);
+        rejected
+    }
+
+    /// Makes other endpoints of one cluster live. `false` if there is no such cluster.
+    pub fn endpoints(&mut self, cluster: &ClusterName, endpoints: Arc<EndpointSet>) -> bool {
+        let Some(snapshot) = self.builder.with_endpoints(&self.current, cluster, endpoints) else { return false };
+        self.current = self.publisher.publish(snapshot);
+        true
+    }
+
+    /// A reader of what is live, for one thread.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        self.publisher.reader()
+    }
+
+    /// What is live now.
+    #[must_use]
+    pub fn current(&self) -> &Arc<Snapshot> {
+        &self.current
+    }
+}

@@ -80,8 +80,11 @@ impl Mesh {
         Vec::new()
     }
 
-    /// What the kernel programs counted so far: name, help, value.
-    pub fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
-        Vec::new()
+    /// To be called when draining starts: new connections go their own way from now on; those that are here go on.
+    pub fn stop_steering(&mut self) {}
+
+    /// Reads what the kernel programs counted so far: name, help, value. For another thread to keep.
+    pub fn counter_reader(&self) -> impl Fn() -> Vec<(&'static str, &'static str, u64)> + Send + Sync + 'static {
+        Vec::new
     }
 }

@@ -12,28 +12,28 @@ use crate::telemetry::{ConnectionGuard, Source};
 
 /// An accepted connection.
 #[derive(Debug)]
-pub struct Connection {
+pub(super) struct Connection {
     /// The client's stream.
-    pub stream: TcpStream,
+    pub(super) stream: TcpStream,
     /// Bytes that detection has already read from it.
-    pub read_ahead: BytesMut,
+    pub(super) read_ahead: BytesMut,
     /// Where it comes from and where it wanted to go.
-    pub origin: Rc<Origin>,
+    pub(super) origin: Rc<Origin>,
     /// Its place in the list of open connections.
-    pub listed: ConnectionGuard,
+    pub(super) listed: ConnectionGuard,
 }
 
 /// Where a connection comes from and where it wanted to go.
 #[derive(Debug)]
-pub struct Origin {
+pub(super) struct Origin {
     /// The client.
-    pub peer: SocketAddr,
+    pub(super) peer: SocketAddr,
     /// Where the client connected to: the original destination of a steered connection, the listener's address otherwise.
-    pub destination: SocketAddr,
+    pub(super) destination: SocketAddr,
     /// The workload in whose namespace the connection was accepted; `None` for listeners of the agent's own.
-    pub pod: Option<Arc<Pod>>,
+    pub(super) pod: Option<Arc<Pod>>,
     /// Which way it goes, seen from that workload.
-    pub direction: Direction,
+    pub(super) direction: Direction,
     /// Who it is, for telemetry.
-    pub source: Source,
+    pub(super) source: Source,
 }

@@ -36,11 +36,11 @@ pub struct Tools {
 
 /// One data thread's state. Borrowed for the length of a statement, never across an `await`.
 #[derive(Debug)]
-pub struct Worker {
+pub(super) struct Worker {
     /// Where this thread counts.
-    pub telemetry: WorkerTelemetry,
+    pub(super) telemetry: WorkerTelemetry,
     /// Tells when to come to an end.
-    pub drain: Watcher,
+    pub(super) drain: Watcher,
     pub(super) steering: Option<Arc<dyn Steering>>,
     pub(super) server_first: Arc<ServerFirst>,
     pub(super) scratch: Scratch,
@@ -53,7 +53,7 @@ pub struct Worker {
 impl Worker {
     /// State of a new thread. `seed` must differ between threads.
     #[must_use]
-    pub fn new(tools: Tools, seed: u64) -> Self {
+    pub(super) fn new(tools: Tools, seed: u64) -> Self {
         Self {
             telemetry: tools.telemetry,
             drain: tools.drain,
@@ -68,12 +68,12 @@ impl Worker {
     }
 
     /// The configuration of now. Take it once per connection (TCP) or request (HTTP).
-    pub fn snapshot(&self) -> Arc<Snapshot> {
+    pub(super) fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(self.snapshots.borrow_mut().current())
     }
 
     /// A cheap random number (xorshift64*): for choices by weight, never for secrets.
-    pub fn random(&self) -> u32 {
+    pub(super) fn random(&self) -> u32 {
         let mut state = self.random.get();
         state ^= state >> 12;
         state ^= state << 25;
@@ -83,14 +83,14 @@ impl Worker {
     }
 
     /// The cluster's endpoint whose turn it is.
-    pub fn pick(&self, cluster: &LiveCluster) -> Option<Arc<Endpoint>> {
+    pub(super) fn pick(&self, cluster: &LiveCluster) -> Option<Arc<Endpoint>> {
         self.balancers.borrow_mut().pick(cluster, self.random())
     }
 
     /// How to reach `address` for a connection from `origin`: inside the namespace of the workload that has the address if it is
     /// one of this node's, else from where the client is. The app of a workload sees the client; one that is reached through a
     /// listener of the agent's own sees the agent, since the client is not of this mesh.
-    pub fn target(&self, address: SocketAddr, origin: &Origin) -> Target {
+    pub(super) fn target(&self, address: SocketAddr, origin: &Origin) -> Target {
         let local = match (&origin.pod, origin.direction) {
             // What was steered to a pod is delivered there, whatever addresses its configuration lists.
             (Some(pod), Direction::Inbound) => Some(Arc::clone(pod)),
@@ -103,7 +103,7 @@ impl Worker {
     }
 
     /// The workload of this node that has `address`.
-    pub fn local_pod(&self, address: IpAddr) -> Option<Arc<Pod>> {
+    pub(super) fn local_pod(&self, address: IpAddr) -> Option<Arc<Pod>> {
         self.local.borrow().get(&address).cloned()
     }
 
@@ -111,12 +111,12 @@ impl Worker {
     ///
     /// # Errors
     /// See [`ConnectError`].
-    pub async fn connect(&self, target: &Target, timeout: Duration) -> Result<TcpStream, ConnectError> {
+    pub(super) async fn connect(&self, target: &Target, timeout: Duration) -> Result<TcpStream, ConnectError> {
         transport::connect(target, self.steering.as_deref(), timeout).await
     }
 
     /// The workload of `pod` now runs on this node: its addresses are reached inside its namespace.
-    pub fn add_local(&self, pod: &Arc<Pod>) {
+    pub(super) fn add_local(&self, pod: &Arc<Pod>) {
         let mut local = self.local.borrow_mut();
         for address in &pod.workload.addresses {
             local.insert(*address, Arc::clone(pod));
@@ -124,7 +124,7 @@ impl Worker {
     }
 
     /// The workload of `pod` is gone.
-    pub fn remove_local(&self, pod: &Arc<Pod>) {
+    pub(super) fn remove_local(&self, pod: &Arc<Pod>) {
         self.local.borrow_mut().retain(|_, other| other.id != pod.id);
     }
 }

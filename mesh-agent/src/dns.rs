@@ -1,0 +1,167 @@
+//! `STRICT_DNS` clusters: their names are looked up again and again, and every address found is an endpoint.
+//!
+//! Names are resolved the way the host does it (`getaddrinfo`: hosts file, search domains). A look-up that fails leaves the
+//! endpoints as they are, as Envoy does; one that answers replaces them.
+
+use std::collections::HashSet;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::model::cluster::{Cluster, Discovery, DnsFamily, DnsHost, Endpoint};
+use crate::model::name::ClusterName;
+use crate::snapshot::EndpointSet;
+
+/// Answers that may wait to go live.
+const QUEUE: usize = 64;
+/// A resolver that does not answer must not hold up the next attempt for ever.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A cluster's endpoints as just resolved; `None` if the first look-up failed, so that nobody waits for it.
+pub type Answer = (ClusterName, Option<Arc<EndpointSet>>);
+
+/// Looks names up in the background until dropped.
+#[derive(Debug)]
+pub struct Resolver {
+    answers: mpsc::Receiver<Answer>,
+    waiting: HashSet<ClusterName>,
+    _tasks: JoinSet<()>,
+}
+
+impl Resolver {
+    /// Starts looking up the names of every cluster that has some.
+    #[must_use]
+    pub fn start(clusters: &[Arc<Cluster>]) -> Self {
+        let (sender, answers) = mpsc::channel(QUEUE);
+        let mut tasks = JoinSet::new();
+        let mut waiting = HashSet::new();
+        for cluster in clusters {
+            if let Discovery::StrictDns { hosts, refresh, family } = &cluster.discovery {
+                waiting.insert(cluster.name.clone());
+                tasks.spawn(follow(cluster.name.clone(), hosts.clone(), *refresh, *family, sender.clone()));
+            }
+        }
+        Self { answers, waiting, _tasks: tasks }
+    }
+
+    /// Whether some cluster has not been looked up even once.
+    #[must_use]
+    pub fn warming(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// The next change of a cluster's endpoints; waits for ever if there can be none.
+    pub async fn next(&mut self) -> Answer {
+        match self.answers.recv().await {
+            Some(answer) => {
+                self.waiting.remove(&answer.0);
+                answer
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Looks one cluster's names up, and tells when what they stand for has changed.
+async fn follow(
+    name: ClusterName,
+    hosts: Vec<DnsHost>,
+    refresh: Duration,
+    family: DnsFamily,
+    answers: mpsc::Sender<Answer>,
+) {
+    let mut known: Vec<Option<Vec<SocketAddr>>> = vec![None; hosts.len()];
+    let mut told: Option<Option<Arc<EndpointSet>>> = None;
+    loop {
+        for (host, known) in hosts.iter().zip(&mut known) {
+            match look_up(host, family).await {
+                Ok(addresses) => *known = Some(addresses),
+                Err(error) => tracing::warn!(cluster = %name, host = host.host, %error, "name not resolved"),
+            }
+        }
+        let answer = known.iter().any(Option::is_some).then(|| Arc::new(endpoints(&hosts, &known)));
+        if told.as_ref() != Some(&answer) {
+            told = Some(answer.clone());
+            if answers.send((name.clone(), answer)).await.is_err() {
+                return;
+            }
+        }
+        tokio::time::sleep(refresh).await;
+    }
+}
+
+async fn look_up(host: &DnsHost, family: DnsFamily) -> io::Result<Vec<SocketAddr>> {
+    let lookup = tokio::net::lookup_host((host.host.as_str(), host.port));
+    let addresses = tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await.map_err(|_| io::ErrorKind::TimedOut)??;
+    let mut addresses = of_family(addresses.collect(), family);
+    addresses.sort_unstable();
+    addresses.dedup();
+    Ok(addresses)
+}
+
+fn of_family(addresses: Vec<SocketAddr>, family: DnsFamily) -> Vec<SocketAddr> {
+    let (v4, v6): (Vec<_>, Vec<_>) = addresses.iter().partition(|address| address.is_ipv4());
+    match family {
+        DnsFamily::V4Only => v4,
+        DnsFamily::V6Only => v6,
+        DnsFamily::Auto if v6.is_empty() => v4,
+        DnsFamily::Auto => v6,
+        DnsFamily::V4Preferred if v4.is_empty() => v6,
+        DnsFamily::V4Preferred => v4,
+        DnsFamily::All => addresses,
+    }
+}
+
+/// Every address of every name, each once.
+fn endpoints(hosts: &[DnsHost], known: &[Option<Vec<SocketAddr>>]) -> EndpointSet {
+    let mut seen = HashSet::new();
+    let found = hosts.iter().zip(known).flat_map(|(host, addresses)| {
+        addresses.iter().flatten().map(move |address| Endpoint {
+            address: *address,
+            weight: host.weight,
+            hostname: Some(host.host.clone()),
+        })
+    });
+    EndpointSet::new(found.filter(|endpoint| seen.insert(endpoint.address)).map(Arc::new).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::{endpoints, of_family};
+    use crate::model::cluster::{DnsFamily, DnsHost};
+
+    fn addresses(text: &str) -> Vec<SocketAddr> {
+        text.split(' ').filter(|word| !word.is_empty()).map(|word| word.parse().expect("an address")).collect()
+    }
+
+    #[test]
+    fn families() {
+        let cases = [
+            (DnsFamily::Auto, "1.1.1.1:1 [::1]:1", "[::1]:1"),
+            (DnsFamily::Auto, "1.1.1.1:1", "1.1.1.1:1"),
+            (DnsFamily::V4Only, "[::1]:1", ""),
+            (DnsFamily::V6Only, "1.1.1.1:1 [::1]:1", "[::1]:1"),
+            (DnsFamily::V4Preferred, "1.1.1.1:1 [::1]:1", "1.1.1.1:1"),
+            (DnsFamily::V4Preferred, "[::1]:1", "[::1]:1"),
+            (DnsFamily::All, "1.1.1.1:1 [::1]:1", "1.1.1.1:1 [::1]:1"),
+        ];
+        for (family, found, expected) in cases {
+            assert_eq!(of_family(addresses(found), family), addresses(expected), "{family:?} of {found}");
+        }
+    }
+
+    #[test]
+    fn an_address_behind_two_names_is_one_endpoint() {
+        let host = |name: &str| DnsHost { host: name.into(), port: 80, weight: 1 };
+        let known = [Some(addresses("1.1.1.1:80 1.1.1.2:80")), None, Some(addresses("1.1.1.2:80"))];
+        let set = endpoints(&[host("a"), host("failed"), host("b")], &known);
+        let found: Vec<_> = set.endpoints.iter().map(|endpoint| endpoint.address).collect();
+        assert_eq!(found, addresses("1.1.1.1:80 1.1.1.2:80"));
+    }
+}
