@@ -4,6 +4,7 @@
 //! draining. The Unix socket belongs to the agent's user alone. On TCP anybody of this host may ask, so a request must name the
 //! loopback as its host, which a web page in somebody's browser cannot do for a name of its own (DNS rebinding).
 
+mod ask;
 mod bind;
 mod clusters;
 mod dump;
@@ -22,6 +23,7 @@ use crate::model::config::Config;
 use crate::snapshot::{Reader, Snapshot};
 use crate::telemetry::Telemetry;
 
+pub use ask::{AskError, get, get_json};
 pub use bind::{BindError, Listeners};
 pub use workload::{WorkloadState, WorkloadView};
 

@@ -1,6 +1,5 @@
 //! The commands: each ends in a line of what happened and an exit status.
 
-mod ask;
 mod list;
 mod log;
 mod table;
@@ -8,6 +7,7 @@ mod table;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use crate::admin::AskError;
 use crate::app::{self, AppError};
 use crate::check;
 use crate::drain::Outcome;
@@ -64,7 +64,7 @@ enum Failure {
     App(#[from] AppError),
     /// The running agent did not answer.
     #[error(transparent)]
-    Ask(#[from] ask::AskError),
+    Ask(#[from] AskError),
     /// What there is to say could not be written.
     #[error("cannot write to standard output: {0}")]
     Output(#[source] io::Error),

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
-use crate::admin::{Admin, BindError, Listeners, Readiness, WorkloadView};
+use crate::admin::{self, Admin, AskError, BindError, Listeners, Readiness, WorkloadView};
 use crate::drain;
 use crate::model::cluster::{BalancePolicy, Cluster, Discovery, Endpoint, UpstreamProtocol};
 use crate::model::config::Config;
@@ -221,4 +221,23 @@ async fn socket_of_a_dead_agent_is_replaced_but_no_file_is() {
     std::fs::write(folder.socket(), "mine").unwrap();
     assert!(matches!(Listeners::bind(&folder.socket(), None), Err(BindError::NotASocket { .. })));
     assert_eq!(std::fs::read_to_string(folder.socket()).unwrap(), "mine");
+}
+
+#[tokio::test]
+async fn the_command_line_reads_what_the_agent_writes() {
+    let served = serve("ask");
+    let socket = served.folder.socket();
+    tokio::task::spawn_blocking(move || {
+        let workloads: Vec<WorkloadView> = admin::get_json(&socket, "/workloads").unwrap();
+        assert_eq!(workloads[0].name, "ratings-v1");
+        assert_eq!(workloads[0].reason.as_deref(), Some("its cgroup is gone"));
+        let refused = admin::get(&socket, "/nothing").unwrap_err();
+        assert!(matches!(refused, AskError::Refused { .. }), "{refused}");
+        let other = admin::get_json::<u32>(&socket, "/workloads").unwrap_err();
+        assert!(matches!(other, AskError::Unknown { .. }), "{other}");
+        let nobody = admin::get(&socket.with_extension("none"), "/livez").unwrap_err();
+        assert!(nobody.to_string().contains("--admin-socket"), "{nobody}");
+    })
+    .await
+    .unwrap();
 }

@@ -1,10 +1,8 @@
 //! `mesh-agent workloads` and `mesh-agent connections`.
 
-use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use crate::admin::WorkloadView;
-use crate::cli::ask::{self, AskError};
+use crate::admin::{self, WorkloadView};
 use crate::cli::table::{Table, age, size};
 use crate::cli::{Failure, print};
 use crate::settings::Query;
@@ -79,14 +77,9 @@ fn answer<T: DeserializeOwned>(
     question: &'static str,
     tabulate: impl Fn(Vec<T>) -> Table,
 ) -> Result<(), Failure> {
-    let body = ask::get(&query.admin.socket, question)?;
+    let socket = &query.admin.socket;
     if query.format.json {
-        return print(&String::from_utf8_lossy(&body));
+        return print(&String::from_utf8_lossy(&admin::get(socket, question)?));
     }
-    let views = read(query, &body)?;
-    print(&tabulate(views).render())
-}
-
-fn read<T: DeserializeOwned>(query: &Query, body: &Bytes) -> Result<T, AskError> {
-    serde_json::from_slice(body).map_err(|source| AskError::Unknown { path: query.admin.socket.clone(), source })
+    print(&tabulate(admin::get_json(socket, question)?).render())
 }

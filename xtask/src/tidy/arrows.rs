@@ -73,7 +73,7 @@ fn heads(rest: &str) -> Vec<(usize, String)> {
 
 const EVERYTHING: &str = "*";
 
-/// Module, and the modules it may use. Nobody may use `app`, and `proxy` is `app`'s alone.
+/// Module, and the modules it may use. Nobody but `cli` may use `app`, and `proxy` is `app`'s alone.
 const ARROWS: [(&str, &[&str]); 18] = [
     ("model", &[]),
     ("route", &["model", "snapshot"]),
@@ -88,11 +88,12 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("drain", &[]),
     ("telemetry", &["model"]),
     ("proxy", &["model", "route", "snapshot", "balance", "transport", "telemetry", "drain"]),
-    ("admin", &["model", "snapshot", "telemetry"]),
+    ("admin", &["model", "snapshot", "telemetry", "drain"]),
     ("rollout", &["snapshot", "kernel"]),
     ("check", &["kernel"]),
     ("app", &[EVERYTHING]),
-    ("client", &["admin"]),
+    // What the command line's verbs end in; only main calls it.
+    ("cli", &["app", "settings", "file", "check", "kernel", "admin", "telemetry"]),
 ];
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Asking the running agent, on its admin socket.
+//! The other end of the admin socket: asking the running agent.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::runtime;
 use tokio::time::timeout;
@@ -20,40 +21,87 @@ const MAX_ANSWER: usize = 1 << 30;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum AskError {
+pub enum AskError {
     /// Nobody listens.
     #[error(
         "no agent listens on {path} ({source}); start one with `mesh-agent run`, or name the socket of the one that runs \
          with --admin-socket"
     )]
-    NoAgent { path: PathBuf, source: io::Error },
+    NoAgent {
+        /// The socket.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// The socket belongs to somebody else.
     #[error("{path} is not yours to ask ({source}); ask as the user the agent runs as")]
-    NotAllowed { path: PathBuf, source: io::Error },
+    NotAllowed {
+        /// The socket.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// Another failure to connect.
     #[error("cannot connect to {path}: {source}")]
-    Connect { path: PathBuf, source: io::Error },
+    Connect {
+        /// The socket.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// The agent listens, but does not answer.
     #[error("the agent on {path} did not answer within {TIMEOUT:?}")]
-    Silent { path: PathBuf },
+    Silent {
+        /// The socket.
+        path: PathBuf,
+    },
     /// The exchange broke off.
     #[error("the agent on {path} broke off: {source}")]
-    Broken { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
+    Broken {
+        /// The socket.
+        path: PathBuf,
+        /// What went wrong.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The agent refused.
     #[error("the agent on {path} answered {status} to {question}")]
-    Refused { path: PathBuf, question: &'static str, status: StatusCode },
+    Refused {
+        /// The socket.
+        path: PathBuf,
+        /// What was asked.
+        question: &'static str,
+        /// What the agent answered.
+        status: StatusCode,
+    },
     /// The agent is of another version.
     #[error("the answer of the agent on {path} makes no sense to this version: {source}")]
-    Unknown { path: PathBuf, source: serde_json::Error },
+    Unknown {
+        /// The socket.
+        path: PathBuf,
+        /// What makes no sense.
+        source: serde_json::Error,
+    },
 }
 
-/// The body of the answer to `GET question`.
-pub(super) fn get(socket: &Path, question: &'static str) -> Result<Bytes, AskError> {
+/// The body of the answer to `GET question` on `socket`. Blocks, for 10 s at most.
+///
+/// # Errors
+/// See [`AskError`].
+pub fn get(socket: &Path, question: &'static str) -> Result<Bytes, AskError> {
     let path = || socket.to_owned();
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|source| AskError::Connect { path: path(), source })?;
     let answer = runtime.block_on(async { timeout(TIMEOUT, exchange(socket, question)).await });
     answer.unwrap_or_else(|_| Err(AskError::Silent { path: path() }))
+}
+
+/// [`get`], read as JSON.
+///
+/// # Errors
+/// See [`AskError`].
+pub fn get_json<T: DeserializeOwned>(socket: &Path, question: &'static str) -> Result<T, AskError> {
+    let body = get(socket, question)?;
+    serde_json::from_slice(&body).map_err(|source| AskError::Unknown { path: socket.to_owned(), source })
 }
 
 async fn exchange(socket: &Path, question: &'static str) -> Result<Bytes, AskError> {
