@@ -74,11 +74,12 @@ fn heads(rest: &str) -> Vec<(usize, String)> {
 const EVERYTHING: &str = "*";
 
 /// Module, and the modules it may use. Nobody but `cli` may use `app`, and `proxy` is `app`'s alone.
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("model", &[]),
     ("route", &["model", "snapshot"]),
     ("snapshot", &["model", "route"]),
     ("balance", &["model", "snapshot"]),
+    ("dns", &["model", "snapshot"]),
     ("decode", &["model"]),
     ("file", &["model", "decode"]),
     ("settings", &["model"]),
@@ -89,11 +90,11 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("telemetry", &["model"]),
     ("proxy", &["model", "route", "snapshot", "balance", "transport", "telemetry", "drain"]),
     ("admin", &["model", "snapshot", "telemetry", "drain"]),
-    ("rollout", &["snapshot", "kernel"]),
+    ("rollout", &["model", "snapshot", "kernel"]),
     ("check", &["kernel"]),
     ("app", &[EVERYTHING]),
     // What the command line's verbs end in; only main calls it.
-    ("cli", &["app", "settings", "file", "check", "kernel", "admin", "telemetry"]),
+    ("cli", &["app", "settings", "file", "check", "kernel", "admin", "telemetry", "drain"]),
 ];
 
 #[cfg(test)]
