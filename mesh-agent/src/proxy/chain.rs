@@ -73,3 +73,6 @@ fn prefix(networks: &[IpNet], address: IpAddr) -> Fit {
     }
     networks.iter().filter(|network| network.contains(&address)).map(|network| network.prefix_len() + 1).max()
 }
+
+#[cfg(test)]
+mod tests;

@@ -182,3 +182,6 @@ impl Moved {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
