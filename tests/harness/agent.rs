@@ -148,11 +148,11 @@ impl Agent {
         self.process.wait(within)
     }
 
-    /// Ends it in order and checks that it said so.
+    /// Ends it in order, if it still runs, and checks its status.
     ///
     /// # Errors
-    /// If it takes more than 10 s or ends otherwise than with status 0.
-    pub fn stop(mut self) -> anyhow::Result<()> {
+    /// If it takes more than 10 s or ended otherwise than with status 0.
+    pub fn stop(&mut self) -> anyhow::Result<()> {
         self.terminate();
         let status = self.wait(Duration::from_secs(10))?;
         ensure!(status.success(), "mesh-agent ended with {status}; its log:\n{}", self.log());

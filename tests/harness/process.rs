@@ -1,6 +1,7 @@
 //! A child process whose output is kept, which is waited for with a deadline, and which never outlives its owner.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
@@ -34,6 +35,8 @@ impl Process {
     /// # Errors
     /// If it can't be started.
     pub fn spawn(name: &str, mut command: Command) -> anyhow::Result<Self> {
+        // A group of its own: Ctrl-C is for whoever owns the child, who then ends it in order.
+        command.process_group(0);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("{name}: {:?}", command.get_program()))?;
         let log = Arc::new(Log::default());

@@ -120,6 +120,7 @@ impl Drop for World {
         let spaces =
             std::iter::once(self.tag.netns("bridge")).chain(self.pods.iter().map(|pod| pod.netns().to_owned()));
         sweep::remove(&self.cgroup, spaces);
+        sweep::remove_pins(&self.pin_path());
     }
 }
 

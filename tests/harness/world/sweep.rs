@@ -16,10 +16,7 @@ pub(super) fn once(cgroup_mount: &Path) {
         leftovers(cgroup_mount).for_each(|name| end_processes(&cgroup_mount.join(name)));
         let spaces = leftovers(Path::new(NETNS)).chain(leftovers(Path::new(NETNS_ETC)));
         remove_spaces(spaces.collect::<BTreeSet<_>>().into_iter());
-        for pins in leftovers(Path::new(BPFFS)) {
-            // Another run may sweep at the same time.
-            let _ = fs::remove_dir_all(Path::new(BPFFS).join(pins));
-        }
+        leftovers(Path::new(BPFFS)).for_each(|name| remove_pins(&Path::new(BPFFS).join(name)));
     });
 }
 
@@ -49,6 +46,12 @@ fn remove_spaces(spaces: impl Iterator<Item = String>) {
     if let Err(error) = batch.run() {
         eprintln!("world: {error}");
     }
+}
+
+/// Removes the pins of an agent that was killed.
+pub(super) fn remove_pins(path: &Path) {
+    // There are none after an agent that ended in order.
+    let _ = fs::remove_dir_all(path);
 }
 
 /// Writes a file that programs in the namespace see under `/etc` (`ip netns exec` mounts it there).
