@@ -1,1 +1,37 @@
 //! From a tree of fields to the model: the one decode of Envoy's v3 resources, whatever they were written in.
+//!
+//! Each decoder is a function over [`fields::Fields`], which hands out a message's fields and reports those nobody asked for.
+//! Nothing stops at the first error. No file is opened here: what needs the host is handed back in [`Decoded::host_paths`].
+
+mod action;
+mod address;
+mod at;
+mod bootstrap;
+mod chain;
+mod cluster;
+mod endpoint;
+mod fields;
+mod http;
+mod http_options;
+mod kind;
+mod listener;
+mod matcher;
+mod mesh;
+mod near;
+mod node;
+mod place;
+mod problem;
+#[cfg(test)]
+mod reference;
+mod route;
+mod route_match;
+mod tcp;
+mod unique;
+
+pub(crate) use at::MAX_ERRORS;
+pub use at::{HostPath, HostPathKind};
+pub use bootstrap::{Decoded, bootstrap};
+pub use node::{Entry, Node, Position, Value};
+pub use place::Place;
+pub(crate) use place::push_field;
+pub use problem::{ConfigError, Problem};

@@ -1,0 +1,91 @@
+//! The whole file: Envoy's bootstrap with our `mesh:` key.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::decode::address::{ADDRESS, address};
+use crate::decode::at::{Context, HostPath};
+use crate::decode::cluster::{CLUSTER, cluster};
+use crate::decode::fields::{Fields, decode_root};
+use crate::decode::kind::Kind;
+use crate::decode::listener::{LISTENER, Listeners, listener};
+use crate::decode::mesh::{MESH, mesh};
+use crate::decode::node::Node;
+use crate::decode::problem::{ConfigError, Problem};
+use crate::decode::unique::Unique;
+use crate::model::config::{Config, Node as Identity};
+
+const BOOTSTRAP: &str = "envoy.config.bootstrap.v3.Bootstrap";
+const STATIC_RESOURCES: &str = "envoy.config.bootstrap.v3.Bootstrap.StaticResources";
+const ADMIN: &str = "envoy.config.bootstrap.v3.Admin";
+const NODE: &str = "envoy.config.core.v3.Node";
+
+/// What a bootstrap says.
+#[derive(Debug)]
+pub struct Decoded {
+    /// The configuration, if nothing is wrong with it.
+    pub config: Option<Config>,
+    /// Everything that is wrong, in no order.
+    pub errors: Vec<ConfigError>,
+    /// Files that must exist on this host; checking that is the caller's, who may do I/O.
+    pub host_paths: Vec<HostPath>,
+}
+
+/// Decodes a bootstrap.
+#[must_use]
+pub fn bootstrap(root: &Node) -> Decoded {
+    let context = Context::default();
+    let config = decode_root(root, BOOTSTRAP, &context, |fields| whole(fields, &context));
+    let Context { errors, host_paths, .. } = context;
+    let errors = errors.into_inner();
+    Decoded { config: config.filter(|_| errors.is_empty()), errors, host_paths: host_paths.into_inner() }
+}
+
+fn whole(fields: &Fields<'_>, context: &Context) -> Option<Config> {
+    let node = fields.message("node", NODE, |fields| {
+        let text = |name| fields.text(name).unwrap_or_default().to_owned();
+        Some(Identity { id: text("id"), cluster: text("cluster") })
+    });
+    fields.refuse("dynamic_resources", "it comes with xDS; use static_resources");
+    let mut config = Config {
+        node: node.unwrap_or_default(),
+        mesh: fields.message("mesh", MESH, mesh).unwrap_or_default(),
+        admin: fields.message("admin", ADMIN, admin),
+        ..Config::default()
+    };
+    fields.message("static_resources", STATIC_RESOURCES, |fields| {
+        static_resources(fields, context, &mut config);
+        Some(())
+    });
+    Some(config)
+}
+
+fn static_resources(fields: &Fields<'_>, context: &Context, config: &mut Config) {
+    let names = Unique::new("cluster");
+    let clusters = fields.messages("clusters", CLUSTER, |fields| {
+        // Claimed before the rest is read: a cluster with an error in it is still there to be referred to.
+        if let (Some(name), Some(at)) = (fields.require_text("name"), fields.get("name", &Kind::Text)) {
+            names.claim(name.to_owned(), &at);
+        }
+        cluster(fields)
+    });
+    config.clusters = clusters.into_iter().map(Arc::new).collect();
+    let taken = Listeners::default();
+    let listeners = fields.messages("listeners", LISTENER, |fields| listener(fields, &taken));
+    config.listeners = listeners.into_iter().map(Arc::new).collect();
+    fields.refuse("secrets", "TLS comes with the security issue");
+    for (cluster, place) in context.wanted_clusters.take() {
+        if !names.contains(cluster.as_str()) {
+            context.report(place, Problem::NoSuchCluster(cluster.to_string()));
+        }
+    }
+}
+
+fn admin(fields: &Fields<'_>) -> Option<SocketAddr> {
+    let at = fields.get("address", &Kind::Message(ADDRESS))?;
+    let admin = fields.message("address", ADDRESS, address)?;
+    if !admin.ip().is_loopback() {
+        at.rule("must be a loopback address: the admin interface has no authentication");
+    }
+    Some(admin)
+}

@@ -1,0 +1,106 @@
+//! Filter chains: which connections one takes, and its one terminal filter (`envoy.config.listener.v3.FilterChain`).
+
+use std::sync::Arc;
+
+use crate::decode::address::{CIDR_RANGE, cidr_range};
+use crate::decode::at::At;
+use crate::decode::fields::Fields;
+use crate::decode::http::{HTTP_CONNECTION_MANAGER, http_connection_manager};
+use crate::decode::kind::Kind;
+use crate::decode::tcp::{TCP_PROXY, tcp_proxy};
+use crate::decode::unique::Unique;
+use crate::model::filter::NetworkFilter;
+use crate::model::listener::{ChainMatch, FilterChain};
+
+pub(crate) const CHAIN: &str = "envoy.config.listener.v3.FilterChain";
+const CHAIN_MATCH: &str = "envoy.config.listener.v3.FilterChainMatch";
+const FILTER: &str = "envoy.config.listener.v3.Filter";
+pub(crate) const TRANSPORT_SOCKET: &str = "envoy.config.core.v3.TransportSocket";
+const RAW_BUFFER: &str = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
+const TLS: [(&str, &str); 2] = [
+    ("envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext", LATER),
+    ("envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext", LATER),
+];
+const LATER: &str = "TLS comes with the security issue";
+
+/// One chain. `taken` are the matches of its siblings; the default chain has none.
+pub(crate) fn chain(fields: &Fields<'_>, taken: Option<&Unique>) -> Option<FilterChain> {
+    let name = fields.text("name").unwrap_or_default().to_owned();
+    let matches = fields.message("filter_chain_match", CHAIN_MATCH, chain_match).unwrap_or_default();
+    if let Some(taken) = taken {
+        taken.claim(describe(&matches), fields.at());
+    }
+    fields.message("transport_socket", TRANSPORT_SOCKET, transport_socket);
+    fields.only_flag("use_proxy_proto", false);
+    let mut filters = fields.messages("filters", FILTER, filter);
+    match fields.get("filters", &Kind::list(Kind::Message(FILTER))) {
+        Some(at) if at.list().is_some_and(|filters| filters.len() != 1) => {
+            at.rule("must be exactly one filter: http_connection_manager or tcp_proxy");
+        }
+        Some(_) => {}
+        None => fields.missing("filters"),
+    }
+    Some(FilterChain { name, matches, filter: filters.pop()? })
+}
+
+fn chain_match(fields: &Fields<'_>) -> Option<ChainMatch> {
+    let networks = |name| fields.messages(name, CIDR_RANGE, cidr_range);
+    let port = |at: &At<'_>| at.integer(1, 65535).and_then(|port| u16::try_from(port).ok());
+    let text = |at: &At<'_>| at.text().map(str::to_owned);
+    // What a connection without TLS has; the security issue brings the other.
+    fields.only_text("transport_protocol", "raw_buffer");
+    fields.only_choice("source_type", "ANY", 0);
+    fields.refuse("server_names", LATER);
+    fields.refuse("address_suffix", "Envoy ignores it");
+    fields.refuse("suffix_len", "Envoy ignores it");
+    Some(ChainMatch {
+        destination_port: fields.port("destination_port"),
+        destination: networks("prefix_ranges"),
+        application_protocols: fields.each("application_protocols", Kind::Text, text),
+        source: networks("source_prefix_ranges"),
+        source_ports: fields.each("source_ports", Kind::Integer(1, 65535), port),
+    })
+}
+
+fn filter(fields: &Fields<'_>) -> Option<NetworkFilter> {
+    fields.require_text("name");
+    fields.refuse("config_discovery", "it comes with xDS; use typed_config");
+    fields.any(
+        "typed_config",
+        &[
+            (HTTP_CONNECTION_MANAGER, &|fields| {
+                http_connection_manager(fields).map(|http| NetworkFilter::Http(Arc::new(http)))
+            }),
+            (TCP_PROXY, &|fields| tcp_proxy(fields).map(|tcp| NetworkFilter::Tcp(Arc::new(tcp)))),
+        ],
+        &[],
+    )
+}
+
+/// The transport socket of a chain or a cluster, which can only be the plain one yet.
+pub(crate) fn transport_socket(fields: &Fields<'_>) -> Option<()> {
+    fields.require_text("name");
+    fields.any("typed_config", &[(RAW_BUFFER, &|_| Some(()))], &TLS)
+}
+
+/// A match as text that is the same for two matches that take the same connections.
+fn describe(matches: &ChainMatch) -> String {
+    let mut matches = matches.clone();
+    matches.destination.sort_unstable();
+    matches.source.sort_unstable();
+    matches.source_ports.sort_unstable();
+    matches.application_protocols.sort_unstable();
+    let ChainMatch { destination_port, destination, application_protocols, source, source_ports } = matches;
+    let mut parts = Vec::new();
+    parts.extend(destination_port.map(|port| format!("destination_port {port}")));
+    let mut list = |what: &str, values: Vec<String>| {
+        if !values.is_empty() {
+            parts.push(format!("{what} {}", values.join(" ")));
+        }
+    };
+    list("prefix_ranges", destination.iter().map(ToString::to_string).collect());
+    list("application_protocols", application_protocols);
+    list("source_prefix_ranges", source.iter().map(ToString::to_string).collect());
+    list("source_ports", source_ports.iter().map(ToString::to_string).collect());
+    parts.join(", ")
+}

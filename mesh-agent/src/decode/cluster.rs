@@ -1,0 +1,150 @@
+//! `envoy.config.cluster.v3.Cluster`.
+
+use std::time::Duration;
+
+use crate::decode::chain::{TRANSPORT_SOCKET, transport_socket};
+use crate::decode::endpoint::{ASSIGNMENT, Sites, load_assignment};
+use crate::decode::fields::{Fields, read_any};
+use crate::decode::http_options::{HTTP1, HTTP2, http2_options, upstream_http1};
+use crate::decode::kind::Kind;
+use crate::decode::problem::Problem;
+use crate::model::cluster::{BalancePolicy, Cluster, Discovery, DnsFamily, UpstreamProtocol};
+use crate::model::name::ClusterName;
+
+pub(crate) const CLUSTER: &str = "envoy.config.cluster.v3.Cluster";
+const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+const EXPLICIT: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig";
+const DOWNSTREAM: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig";
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const REFRESH: Duration = Duration::from_secs(5);
+const REFRESH_AT_LEAST: Duration = Duration::from_millis(1);
+
+pub(crate) fn cluster(fields: &Fields<'_>) -> Option<Cluster> {
+    let name = fields.text("name").map(ClusterName::from);
+    let discovery = discovery(fields);
+    let connect_timeout = fields.positive_duration("connect_timeout").unwrap_or(CONNECT_TIMEOUT);
+    let balance = balance(fields);
+    let protocol = protocol(fields);
+    fields.message("transport_socket", TRANSPORT_SOCKET, transport_socket);
+    fields.only_flag("respect_dns_ttl", false);
+    fields.only_flag("use_tcp_for_dns_lookups", false);
+    fields.only_flag("ignore_health_on_host_removal", false);
+    fields.only_flag("close_connections_on_host_health_failure", false);
+    for later in ["circuit_breakers", "health_checks", "outlier_detection", "common_lb_config", "lb_subset_config"] {
+        fields.refuse(later, "it comes with the L7 issue");
+    }
+    Some(Cluster { name: name?, discovery: discovery?, connect_timeout, protocol, balance })
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Type {
+    Static,
+    StrictDns,
+    Refused(&'static str),
+}
+
+fn discovery(fields: &Fields<'_>) -> Option<Discovery> {
+    let choices = [
+        ("STATIC", 0, Type::Static),
+        ("STRICT_DNS", 1, Type::StrictDns),
+        ("LOGICAL_DNS", 2, Type::Refused("write STRICT_DNS")),
+        ("EDS", 3, Type::Refused("endpoint discovery comes with xDS")),
+        ("ORIGINAL_DST", 4, Type::Refused("what no listener matches is passed through anyway")),
+    ];
+    fields.one_of(&["type"], &[("cluster_type", "write type: STATIC or STRICT_DNS")]);
+    fields.refuse("eds_cluster_config", "endpoint discovery comes with xDS");
+    let at = fields.get("type", &Kind::Choice(vec!["STATIC", "STRICT_DNS"]));
+    let kind = match &at {
+        Some(at) => at.choice(&choices),
+        None => Some(Type::Static),
+    };
+    let family = fields.choice(
+        "dns_lookup_family",
+        &[
+            ("AUTO", 0, DnsFamily::Auto),
+            ("V4_ONLY", 1, DnsFamily::V4Only),
+            ("V6_ONLY", 2, DnsFamily::V6Only),
+            ("V4_PREFERRED", 3, DnsFamily::V4Preferred),
+            ("ALL", 4, DnsFamily::All),
+        ],
+    );
+    let refresh = fields.duration("dns_refresh_rate");
+    if refresh.is_some_and(|refresh| refresh <= REFRESH_AT_LEAST)
+        && let Some(at) = fields.get("dns_refresh_rate", &Kind::Duration)
+    {
+        at.rule("must be more than 0.001s");
+    }
+    let names = kind == Some(Type::StrictDns);
+    let sites = fields.require_message("load_assignment", ASSIGNMENT, |fields| load_assignment(fields, names));
+    match (kind?, sites?) {
+        (Type::Refused(why), _) => {
+            at?.report(Problem::Refused(why));
+            None
+        }
+        (_, Sites::Addresses(endpoints)) => Some(Discovery::Static(endpoints)),
+        (_, Sites::Names(hosts)) => Some(Discovery::StrictDns { hosts, refresh: refresh.unwrap_or(REFRESH), family }),
+    }
+}
+
+fn balance(fields: &Fields<'_>) -> BalancePolicy {
+    let kind = Kind::Choice(vec!["ROUND_ROBIN"]);
+    let later = "load balancing other than ROUND_ROBIN comes with the L7 issue";
+    let choices = [
+        ("ROUND_ROBIN", 0, true),
+        ("LEAST_REQUEST", 1, false),
+        ("RING_HASH", 2, false),
+        ("RANDOM", 3, false),
+        ("MAGLEV", 5, false),
+        ("CLUSTER_PROVIDED", 6, false),
+        ("LOAD_BALANCING_POLICY_CONFIG", 7, false),
+    ];
+    fields.refuse("load_balancing_policy", later);
+    for other in ["least_request_lb_config", "ring_hash_lb_config", "maglev_lb_config", "round_robin_lb_config"] {
+        fields.refuse(other, later);
+    }
+    if let Some(at) = fields.get("lb_policy", &kind)
+        && at.choice(&choices) == Some(false)
+    {
+        at.report(Problem::Refused(later));
+    }
+    BalancePolicy::RoundRobin
+}
+
+/// What is spoken to the endpoints: by the extension, or by the deprecated fields that Envoy still takes.
+fn protocol(fields: &Fields<'_>) -> UpstreamProtocol {
+    let mut chosen = None;
+    fields.free_map("typed_extension_protocol_options", Kind::Any(vec![HTTP_OPTIONS]), |key, at| {
+        if key == HTTP_OPTIONS {
+            chosen = read_any(at, &[(HTTP_OPTIONS, &http_options)], &[]);
+        } else {
+            at.report(Problem::UnknownType { found: key.to_owned(), supported: vec![HTTP_OPTIONS] });
+        }
+    });
+    let names = ["typed_extension_protocol_options", "http2_protocol_options", "http_protocol_options"];
+    fields.one_of(&names, &[]);
+    let http1 = fields.message("http_protocol_options", HTTP1, upstream_http1).map(|()| UpstreamProtocol::Http1);
+    let http2 = fields.message("http2_protocol_options", HTTP2, http2_options).map(UpstreamProtocol::Http2);
+    chosen.or(http1).or(http2).unwrap_or_default()
+}
+
+fn http_options(fields: &Fields<'_>) -> Option<UpstreamProtocol> {
+    fields.require_one_of(
+        &["explicit_http_config", "use_downstream_protocol_config"],
+        &[("auto_config", "it needs TLS, which comes with the security issue")],
+    );
+    let explicit = fields.message("explicit_http_config", EXPLICIT, |fields| {
+        let names = ["http_protocol_options", "http2_protocol_options"];
+        fields.require_one_of(&names, &[("http3_protocol_options", "there is no HTTP/3")]);
+        let http1 = fields.message("http_protocol_options", HTTP1, upstream_http1);
+        let http2 = fields.message("http2_protocol_options", HTTP2, http2_options);
+        http1.map(|()| UpstreamProtocol::Http1).or(http2.map(UpstreamProtocol::Http2))
+    });
+    let downstream = fields.message("use_downstream_protocol_config", DOWNSTREAM, |fields| {
+        fields.refuse("http3_protocol_options", "there is no HTTP/3");
+        fields.message("http_protocol_options", HTTP1, upstream_http1);
+        let http2 = fields.message("http2_protocol_options", HTTP2, http2_options);
+        Some(UpstreamProtocol::Downstream(http2.unwrap_or_default()))
+    });
+    explicit.or(downstream)
+}

@@ -1,0 +1,117 @@
+//! Protocol options of HTTP, for the client's side and the upstream's, and the HTTP filters.
+
+use std::time::Duration;
+
+use crate::decode::fields::Fields;
+use crate::decode::kind::Kind;
+use crate::model::cluster::Http2Options;
+
+pub(crate) const COMMON: &str = "envoy.config.core.v3.HttpProtocolOptions";
+pub(crate) const HTTP1: &str = "envoy.config.core.v3.Http1ProtocolOptions";
+pub(crate) const HTTP2: &str = "envoy.config.core.v3.Http2ProtocolOptions";
+pub(crate) const HTTP_FILTER: &str = "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter";
+const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
+
+/// Filters that have an issue of their own.
+const LATER: [(&str, &str); 20] = [
+    ("envoy.extensions.filters.http.adaptive_concurrency.v3.AdaptiveConcurrency", L7),
+    ("envoy.extensions.filters.http.buffer.v3.Buffer", L7),
+    ("envoy.extensions.filters.http.compressor.v3.Compressor", L7),
+    ("envoy.extensions.filters.http.cors.v3.Cors", L7),
+    ("envoy.extensions.filters.http.decompressor.v3.Decompressor", L7),
+    ("envoy.extensions.filters.http.ext_authz.v3.ExtAuthz", SECURITY),
+    ("envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor", L7),
+    ("envoy.extensions.filters.http.fault.v3.HTTPFault", L7),
+    ("envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder", L7),
+    ("envoy.extensions.filters.http.grpc_stats.v3.FilterConfig", L7),
+    ("envoy.extensions.filters.http.grpc_web.v3.GrpcWeb", L7),
+    ("envoy.extensions.filters.http.header_mutation.v3.HeaderMutation", L7),
+    ("envoy.extensions.filters.http.health_check.v3.HealthCheck", L7),
+    ("envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication", SECURITY),
+    ("envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit", L7),
+    ("envoy.extensions.filters.http.lua.v3.Lua", L7),
+    ("envoy.extensions.filters.http.ratelimit.v3.RateLimit", L7),
+    ("envoy.extensions.filters.http.rbac.v3.RBAC", SECURITY),
+    ("envoy.extensions.filters.http.stateful_session.v3.StatefulSession", L7),
+    ("envoy.extensions.filters.http.wasm.v3.Wasm", "it comes with the Wasm issue"),
+];
+const L7: &str = "it comes with the L7 issue";
+const SECURITY: &str = "it comes with the security issue";
+
+const IDLE: Duration = Duration::from_secs(3600);
+const HEADERS_COUNT: u32 = 100;
+const WINDOW: std::ops::RangeInclusive<u32> = 65_535..=2_147_483_647;
+
+/// `HttpProtocolOptions` of the client's side.
+#[derive(Debug)]
+pub(crate) struct Common {
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) max_headers_count: u32,
+}
+
+impl Default for Common {
+    fn default() -> Self {
+        Self { idle_timeout: Some(IDLE), max_headers_count: HEADERS_COUNT }
+    }
+}
+
+pub(crate) fn common_options(fields: &Fields<'_>) -> Option<Common> {
+    fields.only_choice("headers_with_underscores_action", "ALLOW", 0);
+    Some(Common {
+        idle_timeout: fields.limit("idle_timeout", Some(IDLE)),
+        max_headers_count: fields.number("max_headers_count", 1..=u32::MAX).unwrap_or(HEADERS_COUNT),
+    })
+}
+
+/// `Http1ProtocolOptions` of the client's side: whether HTTP/1.0 is answered.
+pub(crate) fn accept_http_10(fields: &Fields<'_>) -> Option<bool> {
+    upstream_http1(fields)?;
+    Some(fields.flag("accept_http_10", false))
+}
+
+/// `Http1ProtocolOptions` of the upstream's side, where nothing can be chosen.
+pub(crate) fn upstream_http1(fields: &Fields<'_>) -> Option<()> {
+    fields.only_flag("allow_absolute_url", true);
+    fields.only_flag("allow_chunked_length", false);
+    fields.only_flag("send_fully_qualified_url", false);
+    Some(())
+}
+
+/// `Http2ProtocolOptions`, with the ranges Envoy checks.
+pub(crate) fn http2_options(fields: &Fields<'_>) -> Option<Http2Options> {
+    fields.only_flag("allow_connect", false);
+    fields.only_flag("allow_metadata", false);
+    Some(Http2Options {
+        max_concurrent_streams: fields.number("max_concurrent_streams", 1..=2_147_483_647),
+        initial_stream_window_size: fields.number("initial_stream_window_size", WINDOW),
+        initial_connection_window_size: fields.number("initial_connection_window_size", WINDOW),
+    })
+}
+
+/// The HTTP filters, which must be the router alone. Answers its `suppress_envoy_headers`.
+pub(crate) fn http_filters(fields: &Fields<'_>, message: &'static str) -> bool {
+    let written = fields.get("http_filters", &Kind::list(Kind::Message(message)));
+    let mut suppress = false;
+    let routers = fields.messages("http_filters", message, |fields| {
+        fields.require_text("name");
+        fields.only_flag("is_optional", false);
+        fields.only_flag("disabled", false);
+        fields.refuse("config_discovery", "it comes with xDS; use typed_config");
+        suppress |= fields.any("typed_config", &[(ROUTER, &router)], &LATER)?;
+        Some(())
+    });
+    match written {
+        Some(at) if routers.is_empty() && at.node.value.is_empty_list() => at.rule("must end with the router filter"),
+        Some(at) if routers.len() > 1 => at.rule("must have the router filter once"),
+        Some(_) => {}
+        None => fields.missing("http_filters"),
+    }
+    suppress
+}
+
+fn router(fields: &Fields<'_>) -> Option<bool> {
+    fields.only_flag("start_child_span", false);
+    fields.only_flag("respect_expected_rq_timeout", false);
+    fields.refuse("upstream_log", "access logs come with the observability issue");
+    Some(fields.flag("suppress_envoy_headers", false))
+}

@@ -1,0 +1,87 @@
+//! Whether what the configuration names of this host is there: the one check that does I/O.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::decode::{ConfigError, HostPath, HostPathKind, Problem};
+
+/// What is wrong with `paths` on this host.
+pub(super) fn check(paths: &[HostPath]) -> Vec<ConfigError> {
+    let mount = fs::read_to_string("/proc/self/mounts").ok().and_then(|mounts| cgroup_mount(&mounts));
+    let problem = |path: &HostPath| match path.kind {
+        HostPathKind::Netns => netns(&path.path),
+        HostPathKind::Cgroup => cgroup(&path.path, mount.as_deref()),
+    };
+    let error = |path: &HostPath| {
+        let place = path.place.clone();
+        problem(path).err().map(|problem| ConfigError { place, problem })
+    };
+    paths.iter().filter_map(error).collect()
+}
+
+fn netns(path: &Path) -> Result<(), Problem> {
+    let what = "network namespace";
+    let there = metadata(what, path)?;
+    // All namespaces live on one file system, the agent's own among them.
+    let own = metadata(what, Path::new("/proc/self/ns/net"))?;
+    if there.dev() == own.dev() { Ok(()) } else { Err(Problem::HostKind { what, path: path.to_owned() }) }
+}
+
+fn cgroup(path: &Path, mount: Option<&Path>) -> Result<(), Problem> {
+    let what = "cgroup";
+    let Some(mount) = mount else {
+        let source = io::Error::new(io::ErrorKind::NotFound, "no cgroup2 file system is mounted");
+        return Err(Problem::Host { what, path: path.to_owned(), source });
+    };
+    let full = mount.join(path);
+    let there = metadata(what, &full)?;
+    let is_cgroup = there.is_dir() && there.dev() == metadata(what, mount)?.dev();
+    if is_cgroup { Ok(()) } else { Err(Problem::HostKind { what, path: full }) }
+}
+
+fn metadata(what: &'static str, path: &Path) -> Result<fs::Metadata, Problem> {
+    fs::metadata(path).map_err(|source| Problem::Host { what, path: path.to_owned(), source })
+}
+
+/// Where cgroup v2 is mounted: not always at `/sys/fs/cgroup`, which may be a mixed hierarchy.
+fn cgroup_mount(mounts: &str) -> Option<PathBuf> {
+    mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ');
+        let folder = fields.nth(1)?;
+        (fields.next()? == "cgroup2").then(|| PathBuf::from(folder))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{cgroup, cgroup_mount, netns};
+
+    #[test]
+    fn the_mount_is_found_in_a_mixed_hierarchy() {
+        let mounts = "proc /proc proc rw 0 0\ncgroup /sys/fs/cgroup/cpu cgroup rw 0 0\n\
+                      none /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
+        assert_eq!(cgroup_mount(mounts).as_deref(), Some(Path::new("/sys/fs/cgroup/unified")));
+        assert_eq!(cgroup_mount("proc /proc proc rw 0 0\n"), None);
+    }
+
+    #[test]
+    fn what_is_not_there_or_is_something_else_is_said() {
+        assert!(netns(Path::new("/proc/self/ns/net")).is_ok());
+        let message = |result: Result<(), super::Problem>| result.expect_err("must fail").to_string();
+        assert_eq!(message(netns(Path::new("/etc/hostname"))), "/etc/hostname is not a network namespace");
+        assert_eq!(
+            message(netns(Path::new("/run/netns/none"))),
+            "network namespace /run/netns/none: No such file or directory (os error 2)"
+        );
+        assert_eq!(message(cgroup(Path::new("a"), None)), "cgroup a: no cgroup2 file system is mounted");
+        assert_eq!(
+            message(cgroup(Path::new("/no/such"), Some(Path::new("/proc")))),
+            "cgroup /no/such: No such file or directory (os error 2)"
+        );
+        assert_eq!(message(cgroup(Path::new("/etc"), Some(Path::new("/proc")))), "/etc is not a cgroup");
+    }
+}
