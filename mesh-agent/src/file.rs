@@ -74,7 +74,7 @@ pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
 }
 
 /// Checks a configuration's text; `check_host` looks at what it names of this host.
-fn parse(
+pub(crate) fn parse(
     text: &str,
     check_host: impl FnOnce(&[decode::HostPath]) -> Vec<ConfigError>,
 ) -> Result<Config, Vec<ConfigError>> {

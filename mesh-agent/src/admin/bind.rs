@@ -63,8 +63,9 @@ impl Listeners {
     /// # Errors
     /// See [`BindError`].
     pub fn bind(path: &Path, address: Option<SocketAddr>) -> Result<Self, BindError> {
-        let tcp = address.map(bind_tcp).transpose()?;
+        // The Unix socket first: that it is taken says more than that a port is.
         let (unix, file) = bind_unix(path)?;
+        let tcp = address.map(bind_tcp).transpose()?;
         Ok(Self { unix, tcp, _file: file })
     }
 

@@ -8,6 +8,8 @@ mod http;
 mod listener;
 mod object;
 mod route;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 

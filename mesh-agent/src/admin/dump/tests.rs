@@ -1,0 +1,46 @@
+//! What is dumped is read again as the same configuration.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use crate::admin::dump;
+use crate::file;
+use crate::model::config::Config;
+use crate::snapshot::Builder;
+
+#[test]
+fn every_supported_field_survives_a_dump() {
+    let written = read(include_str!("../../../testdata/complete.yaml"));
+    let (snapshot, rejected) = Builder::default().build(&written.listeners, &written.clusters, &HashMap::new());
+    assert_eq!(rejected, []);
+    let dumped = dump::config(&written, &snapshot);
+    let again = read(&serde_json::to_string_pretty(&as_bootstrap(&dumped)).unwrap());
+    assert_eq!(again.node, written.node);
+    assert_eq!(again.admin, written.admin);
+    assert_eq!(again.mesh, written.mesh);
+    assert_eq!(again.clusters, written.clusters);
+    assert_eq!(again.listeners, written.listeners);
+}
+
+/// The configuration file that says what a dump says.
+fn as_bootstrap(dump: &Value) -> Value {
+    let [bootstrap, clusters, listeners] = dump["configs"].as_array().unwrap().as_slice() else {
+        panic!("three parts expected")
+    };
+    let pick = |part: &Value, list: &str, key: &str| -> Vec<Value> {
+        part[list].as_array().unwrap().iter().map(|entry| entry[key].clone()).collect()
+    };
+    let mut file = bootstrap["bootstrap"].clone();
+    file["mesh"] = dump["mesh"].clone();
+    file["static_resources"] = json!({
+        "clusters": pick(clusters, "static_clusters", "cluster"),
+        "listeners": pick(listeners, "static_listeners", "listener"),
+    });
+    file
+}
+
+fn read(text: &str) -> Config {
+    // What the configuration names of the host does not matter here.
+    file::parse(text, |_| Vec::new()).unwrap_or_else(|errors| panic!("{errors:#?}\n{text}"))
+}
