@@ -29,7 +29,11 @@ pub fn main(settings: &Settings) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("mesh-agent: {failure}");
+            match &failure {
+                // Each line begins with its place, where editors look for it.
+                Failure::Config(errors) => eprintln!("{errors}"),
+                _ => eprintln!("mesh-agent: {failure}"),
+            }
             failure.status()
         }
     }

@@ -74,15 +74,24 @@ pub(super) async fn copy(
             pump(server, client, BytesMut::new(), scratch, received)
         )
     };
+    let mut unfinished = Unfinished(Some([client, server]));
     let result = tokio::select! {
         result = both => result.map(drop).map_err(CopyError::Broken),
         after = moved.idle(idle) => Err(CopyError::Idle(after)),
     };
-    if let Err(CopyError::Broken(_)) = &result {
-        reset(client);
-        reset(server);
+    if !matches!(result, Err(CopyError::Broken(_))) {
+        unfinished.0 = None;
     }
     (moved.first.get(), result)
+}
+
+/// Resets both sides when an exchange broke, or was cut off because its pod or the agent ends.
+struct Unfinished<'a>(Option<[&'a TcpStream; 2]>);
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        self.0.into_iter().flatten().for_each(reset);
+    }
 }
 
 /// Makes the closing of `stream` a reset: the peer must not take a broken exchange for a finished one.

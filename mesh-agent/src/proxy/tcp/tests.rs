@@ -125,3 +125,18 @@ async fn idle_connections_end() {
     .await;
     assert!(matches!(result, Err(CopyError::Idle(after)) if after == limit), "{result:?}");
 }
+
+#[tokio::test]
+async fn a_copy_that_is_cut_off_resets_both_sides() {
+    let (mut client, near_client) = pair().await;
+    let (mut server, near_server) = pair().await;
+    let (counts, scratch) = (Counts::default(), Scratch::default());
+    let copying = copy(&near_client, &near_server, BytesMut::new(), None, &scratch, &counts);
+    let cut = tokio::time::timeout(Duration::from_millis(10), copying).await;
+    assert!(cut.is_err());
+    drop((near_client, near_server));
+    for end in [&mut client, &mut server] {
+        let error = end.read(&mut [0; 8]).await.expect_err("not an orderly end");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+}
