@@ -65,7 +65,10 @@ pub enum AppError {
 /// See [`AppError`]. Nothing stays behind.
 pub fn run(config: Config, settings: &settings::Run) -> Result<Outcome, AppError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AppError::Runtime)?;
-    runtime.block_on(agent(Arc::new(config), settings))
+    let outcome = runtime.block_on(agent(Arc::new(config), settings));
+    // A look-up of a name blocks a thread of its own for as long as the host's resolver likes.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// Whether `config` could go live: names that do not exist, addresses taken twice. Opens nothing.

@@ -75,13 +75,21 @@ async fn follow(
     answers: mpsc::Sender<Answer>,
 ) {
     let mut known: Vec<Option<Vec<SocketAddr>>> = vec![None; hosts.len()];
+    let mut failing = vec![false; hosts.len()];
     let mut told: Option<Option<Arc<EndpointSet>>> = None;
     loop {
-        for (host, known) in hosts.iter().zip(&mut known) {
-            match look_up(host, family).await {
-                Ok(addresses) => *known = Some(addresses),
+        for (index, host) in hosts.iter().enumerate() {
+            let answer = look_up(host, family).await;
+            let failed = answer.is_err();
+            match answer {
+                Ok(addresses) => known[index] = Some(addresses),
+                Err(error) if failing[index] => {
+                    tracing::debug!(cluster = %name, host = host.host, %error, "still not resolved")
+                }
+                // Said once: the next attempt is a few seconds away.
                 Err(error) => tracing::warn!(cluster = %name, host = host.host, %error, "name not resolved"),
             }
+            failing[index] = failed;
         }
         let answer = known.iter().any(Option::is_some).then(|| Arc::new(endpoints(&hosts, &known)));
         if told.as_ref() != Some(&answer) {

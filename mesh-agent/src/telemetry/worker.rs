@@ -11,6 +11,8 @@ use crate::telemetry::edge::{Destination, Edge, Source};
 const MAX_EDGES: usize = 1024;
 /// Connections that one thread lists; more are carried but not listed.
 const MAX_LISTED: usize = 65_536;
+/// Places kept when the list is empty.
+const SPARE_LISTED: usize = 256;
 
 /// What the first bytes of a connection turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,7 +161,13 @@ impl Shard {
     }
 
     pub(super) fn closed(&self, id: u64) {
-        self.connections().remove(&id);
+        let mut connections = self.connections();
+        connections.remove(&id);
+        if connections.is_empty() {
+            // What a burst of connections took is given back.
+            connections.shrink_to(SPARE_LISTED);
+        }
+        drop(connections);
         self.counters.connections_closed.fetch_add(1, Ordering::Relaxed);
     }
 }
