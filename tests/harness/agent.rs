@@ -65,8 +65,8 @@ impl Options {
     ///
     /// # Errors
     /// If it ends or isn't ready within 10 s; with its log.
-    pub fn start(&self, config: &str) -> anyhow::Result<Agent> {
-        let (mut process, admin, scratch) = self.launch(config)?;
+    pub fn start(&self, config: impl std::fmt::Display) -> anyhow::Result<Agent> {
+        let (mut process, admin, scratch) = self.launch(&config.to_string())?;
         let deadline = Instant::now() + Duration::from_secs(10);
         while !admin.is_ready() {
             if !process.is_running() || Instant::now() > deadline {
@@ -82,8 +82,8 @@ impl Options {
     ///
     /// # Errors
     /// If it still runs after 10 s.
-    pub fn refuse(&self, config: &str) -> anyhow::Result<Output> {
-        let (process, _, _scratch) = self.launch(config)?;
+    pub fn refuse(&self, config: impl std::fmt::Display) -> anyhow::Result<Output> {
+        let (process, _, _scratch) = self.launch(&config.to_string())?;
         process.output(Duration::from_secs(10))
     }
 

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -15,6 +16,9 @@ use tokio::net::TcpStream;
 
 /// Body of a request.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// A response on its way.
+pub type Started = Pin<Box<dyn Future<Output = hyper::Result<Response<Incoming>>> + Send>>;
 
 /// One connection.
 #[derive(Debug)]
@@ -84,18 +88,28 @@ impl Client {
     /// # Errors
     /// If the connection breaks.
     pub async fn send(&mut self, mut request: Request<Body>) -> anyhow::Result<Response<Incoming>> {
+        if let Self::Http1(_) = self {
+            let authority = request.uri().authority().map_or("test", |authority| authority.as_str()).to_owned();
+            let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).parse()?;
+            *request.uri_mut() = path;
+            request.headers_mut().entry(http::header::HOST).or_insert(authority.parse()?);
+        }
+        Ok(self.start(request).await?.await?)
+    }
+
+    /// Sends a request and returns what will become its response, so that others can be sent meanwhile.
+    ///
+    /// # Errors
+    /// If the connection is broken.
+    pub async fn start(&mut self, request: Request<Body>) -> anyhow::Result<Started> {
         match self {
             Self::Http1(send) => {
-                let authority = request.uri().authority().map_or("test", |authority| authority.as_str()).to_owned();
-                let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).parse()?;
-                *request.uri_mut() = path;
-                request.headers_mut().entry(http::header::HOST).or_insert(authority.parse()?);
                 send.ready().await?;
-                Ok(send.send_request(request).await?)
+                Ok(Box::pin(send.send_request(request)))
             }
             Self::Http2(send) => {
                 send.ready().await?;
-                Ok(send.send_request(request).await?)
+                Ok(Box::pin(send.send_request(request)))
             }
         }
     }

@@ -13,9 +13,11 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use anyhow::{Context, bail, ensure};
+use serde_json::{Value, json};
 
 pub use pod::Pod;
 
+use crate::config::with;
 use crate::world::ip::Batch;
 use crate::world::names::Tag;
 
@@ -74,15 +76,12 @@ impl World {
         Path::new("/sys/fs/bpf").join(self.tag.as_str())
     }
 
-    /// The `mesh:` key of an agent's configuration that meshes these pods.
+    /// `config` with a `mesh` key that meshes these pods.
     #[must_use]
-    pub fn mesh_yaml(&self, pods: &[&str]) -> String {
-        let mut yaml = String::from("mesh:\n  workloads:\n");
-        for name in pods {
-            yaml.push_str(&self.pod(name).workload_yaml());
-        }
-        yaml.push_str(&format!("  kernel: {{ pin_path: {} }}\n", self.pin_path().display()));
-        yaml
+    pub fn mesh(&self, pods: &[&str], config: Value) -> Value {
+        let workloads = pods.iter().map(|name| self.pod(name).workload()).collect::<Vec<_>>();
+        let mesh = json!({ "workloads": workloads, "kernel": { "pin_path": self.pin_path() } });
+        with(config, json!({ "mesh": mesh }))
     }
 
     fn make_cgroups(&self) -> anyhow::Result<()> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use serde_json::{Value, json};
 
 use crate::binaries;
 use crate::process::{Output, Process};
@@ -89,15 +90,13 @@ impl Pod {
 
     /// One entry of `mesh.workloads`.
     #[must_use]
-    pub fn workload_yaml(&self) -> String {
-        format!(
-            "  - name: {}\n    netns: {}\n    cgroup: {}\n    addresses: [\"{}\", \"{}\"]\n",
-            self.name,
-            self.netns_path().display(),
-            self.cgroup_name,
-            self.v4,
-            self.v6,
-        )
+    pub fn workload(&self) -> Value {
+        json!({
+            "name": self.name,
+            "netns": self.netns_path(),
+            "cgroup": self.cgroup_name,
+            "addresses": [self.v4, self.v6],
+        })
     }
 
     /// Lines of `/etc/hosts` for the programs of this pod.
