@@ -1,5 +1,21 @@
 //! Tests of the whole in a world of pods. They need root; without it they say so and pass.
 
+#[path = "netns/detect.rs"]
+mod detect;
+#[path = "netns/http.rs"]
+mod http;
+#[path = "netns/isolation.rs"]
+mod isolation;
+#[path = "netns/life.rs"]
+mod life;
+#[path = "netns/mesh.rs"]
+mod mesh;
+#[path = "netns/real.rs"]
+mod real;
+#[path = "netns/soak.rs"]
+mod soak;
+#[path = "netns/steer.rs"]
+mod steer;
 #[path = "netns/world.rs"]
 mod world;
 

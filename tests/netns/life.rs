@@ -1,0 +1,173 @@
+//! Beginnings and ends: of workloads, of the agent, of what it put into the kernel.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use harness::agent::Agent;
+use harness::config::{all_to, bootstrap, cluster, http, service};
+use harness::echo::HttpServer;
+use harness::footprint::{Footprint, map_entries};
+use harness::wire::Wire;
+use harness::world::{World, cgroup_mount};
+
+use crate::mesh::{get, mesh, options, vips};
+use crate::world_or_skip;
+
+/// One service, `server`, on both families.
+fn one_service(world: &World, pods: &[&str]) -> anyhow::Result<(HttpServer, Agent)> {
+    let server = world.pod("server");
+    let http_server = server.enter(|| HttpServer::start(server.at(8080)[0], "server"))?;
+    let listeners = vips(80).map(|vip| service(vip, http(all_to("server"))));
+    let agent = mesh(world, pods, &listeners, &[cluster("server", &server.at(8080)[..1])])?;
+    Ok((http_server, agent))
+}
+
+#[test]
+fn a_workload_that_dies_takes_only_its_own() -> anyhow::Result<()> {
+    let world = world_or_skip!("client", "doomed", "server");
+    let (_server, mut agent) = one_service(&world, &["client", "doomed", "server"])?;
+    assert_eq!(get(world.pod("doomed"), vips(80)[0], "/")?.0.status, 200);
+    let before = Footprint::of(agent.pid())?.descriptors;
+    world.pod("doomed").die()?;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Footprint::of(agent.pid())?.descriptors >= before {
+        assert!(Instant::now() < deadline, "the dead pod's sockets are still open: {}", agent.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    for _ in 0..10 {
+        assert_eq!(get(world.pod("client"), vips(80)[0], "/")?.0.status, 200);
+    }
+    assert!(agent.is_running());
+    Ok(())
+}
+
+#[test]
+fn sigterm_lets_a_pods_request_finish() -> anyhow::Result<()> {
+    let world = world_or_skip!("client", "server");
+    let (_server, mut agent) = one_service(&world, &["client", "server"])?;
+    let client = world.pod("client");
+    let status = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| get(client, vips(80)[0], "/slow?ms=700").map(|(response, _)| response.status));
+        std::thread::sleep(Duration::from_millis(200));
+        agent.terminate();
+        asking.join().expect("no panic")
+    })?;
+    assert_eq!(status, 200);
+    assert!(agent.wait(Duration::from_secs(5))?.success(), "{}", agent.log());
+    // Nobody steers now: pods reach each other by themselves, and service addresses are gone.
+    assert_eq!(get(client, world.pod("server").at(8080)[0], "/")?.0.status, 200);
+    assert!(client.enter(|| Wire::connect(vips(80)[0])).is_err());
+    Ok(())
+}
+
+#[test]
+fn an_agent_that_ends_leaves_nothing() -> anyhow::Result<()> {
+    let world = world_or_skip!("client", "server");
+    let mount = cgroup_mount()?;
+    let (_server, mut agent) = one_service(&world, &["client", "server"])?;
+    assert_eq!(get(world.pod("client"), vips(80)[0], "/")?.0.status, 200);
+    let held = Footprint::of(agent.pid())?;
+    assert!(!held.programs.is_empty() || !held.links.is_empty(), "{held:?}");
+    let cgroup = own_cgroup(&agent, &mount)?;
+    agent.stop()?;
+    assert!(!world.pin_path().exists(), "pins");
+    if let Some(cgroup) = cgroup {
+        assert!(!cgroup.exists(), "{} is left", cgroup.display());
+    }
+    unloaded(&held)
+}
+
+#[test]
+fn an_agent_that_is_killed_stops_steering() -> anyhow::Result<()> {
+    let world = world_or_skip!("client", "server");
+    let (_server, mut agent) = one_service(&world, &["client", "server"])?;
+    let held = Footprint::of(agent.pid())?;
+    let cgroup = own_cgroup(&agent, &cgroup_mount()?)?;
+    agent.kill();
+    agent.wait(Duration::from_secs(5))?;
+    let programs = Footprint { maps: BTreeSet::new(), ..held };
+    unloaded(&programs)?;
+    assert_eq!(get(world.pod("client"), world.pod("server").at(8080)[0], "/")?.0.status, 200);
+    // The next one starts where it fell, and cleans up at its end.
+    drop(agent);
+    let listeners = [service(vips(80)[0], http(all_to("server")))];
+    let clusters = [cluster("server", &world.pod("server").at(8080)[..1])];
+    let mut next = mesh(&world, &["client"], &listeners, &clusters)?;
+    assert_eq!(get(world.pod("client"), vips(80)[0], "/")?.0.status, 200);
+    next.stop()?;
+    assert!(!world.pin_path().exists(), "pins");
+    if let Some(cgroup) = cgroup {
+        // Nobody could remove it for a killed process.
+        let _ = std::fs::remove_dir(cgroup);
+    }
+    Ok(())
+}
+
+#[test]
+fn connections_leave_no_entries() -> anyhow::Result<()> {
+    let world = world_or_skip!("client", "server");
+    let (_server, agent) = one_service(&world, &["client", "server"])?;
+    let maps = Footprint::of(agent.pid())?.maps;
+    let before = map_entries(&maps)?;
+    for n in 0..100 {
+        get(world.pod("client"), vips(80)[n % 2], "/")?;
+        // Given up before the agent has taken it.
+        drop(world.pod("client").enter(|| Wire::connect(vips(80)[n % 2])));
+    }
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let now = map_entries(&maps)?;
+        if now == before {
+            return Ok(());
+        }
+        assert!(Instant::now() < deadline, "entries before {before:?}, now {now:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn without_privilege_the_agent_says_what_is_missing() -> anyhow::Result<()> {
+    let world = world_or_skip!("client");
+    let powerless = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"];
+    let output = options().under(&powerless).refuse(world.mesh(&["client"], bootstrap(&[], &[])))?;
+    let text = output.text();
+    assert!(!output.status.success());
+    assert!(text.contains("--no-kernel"), "{text}");
+    assert!(text.contains("CAP_") || text.contains("root"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn a_workload_that_is_not_there_is_told() -> anyhow::Result<()> {
+    let world = world_or_skip!("client");
+    let mut config = world.mesh(&["client"], bootstrap(&[], &[]));
+    config["mesh"]["workloads"][0]["netns"] = "/run/netns/no-such-namespace".into();
+    config["mesh"]["workloads"][0]["cgroup"] = "no-such-cgroup".into();
+    let output = options().refuse(config)?;
+    let text = output.text();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("no-such-namespace") && text.contains("no-such-cgroup"), "both at once: {text}");
+    Ok(())
+}
+
+/// The cgroup the agent has made for itself, if it has.
+fn own_cgroup(agent: &Agent, mount: &Path) -> anyhow::Result<Option<std::path::PathBuf>> {
+    let text = std::fs::read_to_string(format!("/proc/{}/cgroup", agent.pid()))?;
+    let path = text.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    let ours = std::fs::read_to_string("/proc/self/cgroup")?;
+    Ok((!path.is_empty() && !ours.contains(&format!("0::/{path}\n"))).then(|| mount.join(path)))
+}
+
+/// Waits for the kernel to free what was held.
+fn unloaded(held: &Footprint) -> anyhow::Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let left = held.still_loaded()?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        assert!(Instant::now() < deadline, "{left:?} are left");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
