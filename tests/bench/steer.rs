@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::Parser;
 use harness::agent::Options;
+use harness::config::bootstrap;
 use harness::world::{Pod, World};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use socket2::{Domain, Socket, Type};
@@ -52,7 +53,7 @@ fn main() -> Result<()> {
 }
 
 fn rounds(args: &Args, world: &World, targets: &[SocketAddr; 2]) -> Result<()> {
-    let config = format!("{}static_resources: {{}}\n", world.mesh_yaml(&["app"]));
+    let config = world.mesh(&["app"], bootstrap(&[], &[]));
     let cpu = args.agent_cpu.to_string();
     let agent = Options::new().arg("--workers").arg("1").under(&["taskset", "--cpu-list", &cpu]);
     for _ in 0..args.runs {
