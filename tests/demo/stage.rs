@@ -34,7 +34,8 @@ impl Stage {
         for server in &servers {
             server.wait_line(|line| line.contains("ready") || line.contains("Ready"), Duration::from_secs(10))?;
         }
-        let agent = Options::new().arg("--drain-timeout").arg("2s").start(config(&world, port))?;
+        let agent = Options::new().arg("--drain-timeout").arg("2s").inside(&world.agent_cgroup())?;
+        let agent = agent.start(config(&world, port))?;
         Ok(Self { agent, _servers: servers, world })
     }
 

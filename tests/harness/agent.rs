@@ -1,9 +1,11 @@
 //! The real `mesh-agent run`, as a child process.
 
+use std::fs;
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 
 use crate::admin::Admin;
 use crate::binaries;
@@ -61,6 +63,16 @@ impl Options {
         self
     }
 
+    /// In this cgroup, which is made for it.
+    ///
+    /// # Errors
+    /// If it can't be made.
+    pub fn inside(self, cgroup: &Path) -> anyhow::Result<Self> {
+        fs::create_dir_all(cgroup).with_context(|| format!("cgroup {}", cgroup.display()))?;
+        let join = format!("echo 0 >'{}/cgroup.procs' && exec \"$0\" \"$@\"", cgroup.display());
+        Ok(self.under(&["sh", "-c", &join]))
+    }
+
     /// Starts an agent with this configuration and waits until it is ready.
     ///
     /// # Errors
@@ -70,7 +82,8 @@ impl Options {
         let deadline = Instant::now() + Duration::from_secs(10);
         while !admin.is_ready() {
             if !process.is_running() || Instant::now() > deadline {
-                let output = process.output(Duration::ZERO);
+                process.signal(Signal::KILL);
+                let output = process.output(Duration::from_secs(1));
                 bail!("mesh-agent did not become ready: {}", output.map_or_else(|e| e.to_string(), |o| o.text()));
             }
             std::thread::sleep(Duration::from_millis(5));

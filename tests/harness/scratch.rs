@@ -1,6 +1,7 @@
 //! A folder for one test's files, gone with its owner.
 
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs, process};
 
@@ -17,7 +18,9 @@ impl Scratch {
     /// If the folder can't be made.
     pub fn new() -> anyhow::Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("bowline-{}-{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        static SWEPT: Once = Once::new();
+        SWEPT.call_once(sweep);
+        let name = format!("{PREFIX}{}-{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = env::temp_dir().join(name);
         fs::create_dir(&path).with_context(|| path.display().to_string())?;
         Ok(Self(path))
@@ -46,3 +49,19 @@ impl Drop for Scratch {
         let _ = fs::remove_dir_all(&self.0);
     }
 }
+
+/// Removes the folders of owners that were killed.
+fn sweep() {
+    let entries = fs::read_dir(env::temp_dir()).into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        let numbers = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split_once('-'));
+        let dead = |pid: u32| !Path::new("/proc").join(pid.to_string()).exists();
+        if numbers.is_some_and(|(pid, count)| pid.parse().is_ok_and(dead) && count.parse::<u32>().is_ok()) {
+            // Another run may sweep at the same time.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+const PREFIX: &str = "bowline-";

@@ -76,6 +76,13 @@ impl World {
         Path::new("/sys/fs/bpf").join(self.tag.as_str())
     }
 
+    /// A cgroup for the agent of this world. In it, the agent is ended with the world, even where the world is swept up after
+    /// its owner was killed.
+    #[must_use]
+    pub fn agent_cgroup(&self) -> PathBuf {
+        self.cgroup.join("agent")
+    }
+
     /// `config` with a `mesh` key that meshes these pods.
     #[must_use]
     pub fn mesh(&self, pods: &[&str], config: Value) -> Value {

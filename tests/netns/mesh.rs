@@ -10,7 +10,7 @@ use serde_json::Value;
 
 /// Starts an agent for these pods.
 pub(crate) fn mesh(world: &World, pods: &[&str], listeners: &[Value], clusters: &[Value]) -> anyhow::Result<Agent> {
-    options().start(world.mesh(pods, bootstrap(listeners, clusters)))
+    options().inside(&world.agent_cgroup())?.start(world.mesh(pods, bootstrap(listeners, clusters)))
 }
 
 /// How these agents are started.
