@@ -34,14 +34,13 @@ pub(crate) fn run(effort: Effort, report: &mut Report) -> Result<()> {
     for round in 1..=effort.runs {
         for (name, connections) in CASES {
             for entrant in &bench.entrants {
-                eprint!("\r\x1b[Kround {round}/{}: {name} {}", effort.runs, entrant.subject.name());
+                eprintln!("round {round} of {}: {name} {}", effort.runs, entrant.subject.name());
                 let values = bench.measure(entrant, connections, effort.load);
                 let values = values.with_context(|| format!("{name} through {}", entrant.subject.name()))?;
                 report.add(name, entrant.subject.name(), &values);
             }
         }
     }
-    eprint!("\r\x1b[K");
     Ok(())
 }
 
