@@ -1,9 +1,86 @@
-//! Entry points of the kernel programs.
+//! Entry points of the kernel programs, and the one place where a verdict becomes what the kernel understands.
+//!
+//! ```text
+//! app's connect      -> connect4/6   who is this, decide, remember the hidden end with the socket, rewrite the address
+//! SYN-ACK, ACK       -> handshake    carry the hidden end over to the accepted socket
+//! getpeername/accept -> peername4/6  show it
+//! SYN from outside   -> inbound      decide, hand over to the agent's listener in this pod
+//! ```
 #![no_std]
 #![no_main]
+#![allow(unsafe_code, reason = "the kernel's contexts and helpers are raw pointers; the verifier proves their use")]
+
+mod connect;
+mod emit;
+mod exclude;
+mod handshake;
+mod inbound;
+mod maps;
+mod peername;
+mod who;
+
+use aya_ebpf::macros::{cgroup_sock_addr, sk_lookup, sock_ops};
+use aya_ebpf::programs::{SkLookupContext, SockAddrContext, SockOpsContext};
+use mesh_common::decide::Verdict;
+
+#[cgroup_sock_addr(connect4)]
+fn connect4(ctx: SockAddrContext) -> i32 {
+    cgroup_code(connect::connect4(&ctx))
+}
+
+#[cgroup_sock_addr(connect6)]
+fn connect6(ctx: SockAddrContext) -> i32 {
+    cgroup_code(connect::connect6(&ctx))
+}
+
+#[cgroup_sock_addr(getpeername4)]
+fn peername4(ctx: SockAddrContext) -> i32 {
+    peername::show4(&ctx);
+    GO_ON
+}
+
+#[cgroup_sock_addr(getpeername6)]
+fn peername6(ctx: SockAddrContext) -> i32 {
+    peername::show6(&ctx);
+    GO_ON
+}
+
+#[sock_ops]
+fn handshake(ctx: SockOpsContext) -> u32 {
+    handshake::observe(&ctx);
+    GO_ON as u32
+}
+
+#[sk_lookup]
+fn inbound(ctx: SkLookupContext) -> u32 {
+    lookup_code(inbound::accept(&ctx))
+}
+
+const GO_ON: i32 = 1;
+const REFUSE: i32 = 0;
+
+/// A refused `connect` fails with `EPERM`. `None` is a connection that is nothing to the mesh.
+#[inline(always)]
+fn cgroup_code(verdict: Option<Verdict>) -> i32 {
+    match verdict {
+        Some(Verdict::Deny(_)) => REFUSE,
+        None | Some(Verdict::Pass(_) | Verdict::Steer(_)) => GO_ON,
+    }
+}
+
+/// A dropped packet looks to the client like a closed port.
+#[inline(always)]
+fn lookup_code(verdict: Option<Verdict>) -> u32 {
+    cgroup_code(verdict) as u32
+}
 
 #[cfg(not(test))]
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo) -> ! {
     loop {}
 }
+
+// Some helpers are for programs under a licence compatible with the GPL only.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

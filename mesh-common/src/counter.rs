@@ -1,0 +1,105 @@
+//! What the kernel programs count, per CPU. Nothing is lost or let through without a number here going up.
+
+/// Place of a number in the counter map.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counter {
+    /// Connections of workloads sent to the agent.
+    Steered,
+    /// Connections of workloads that never leave their namespace.
+    PassedLocal,
+    /// Connections of workloads to excluded ports or networks.
+    PassedExcluded,
+    /// Connections that only an interface gives a meaning to.
+    PassedBound,
+    /// Connections of permissive workloads let through because steering failed.
+    PassedFailed,
+    /// Connections of enforced workloads refused because steering failed.
+    DeniedFailed,
+    /// Failures: the agent has no listener of the family.
+    NoListener,
+    /// Failures: no memory to remember a destination by.
+    NoMemory,
+    /// Failures: the agent's configuration is not there.
+    NoConfig,
+    /// Handshakes whose hidden end could not be kept because the map is full; the agent closes such a connection.
+    HandshakeMapFull,
+    /// Accepted sockets for whose hidden end there was no memory.
+    AcceptNoMemory,
+    /// Connections to workloads sent to the agent.
+    InboundSteered,
+    /// Connections to workloads that came from inside their namespace, the agent's own deliveries among them.
+    InboundLocal,
+    /// Connections to workloads at excluded ports or addresses.
+    InboundExcluded,
+    /// Connections to permissive workloads let through because steering failed.
+    InboundPassedFailed,
+    /// Connections to enforced workloads dropped because steering failed.
+    InboundDeniedFailed,
+}
+
+impl Counter {
+    /// All of them, each at its own place.
+    pub const ALL: [Self; 16] = [
+        Self::Steered,
+        Self::PassedLocal,
+        Self::PassedExcluded,
+        Self::PassedBound,
+        Self::PassedFailed,
+        Self::DeniedFailed,
+        Self::NoListener,
+        Self::NoMemory,
+        Self::NoConfig,
+        Self::HandshakeMapFull,
+        Self::AcceptNoMemory,
+        Self::InboundSteered,
+        Self::InboundLocal,
+        Self::InboundExcluded,
+        Self::InboundPassedFailed,
+        Self::InboundDeniedFailed,
+    ];
+
+    /// Its index in the map.
+    #[inline(always)]
+    #[must_use]
+    pub const fn index(self) -> u32 {
+        self as u32
+    }
+
+    /// Name and help text for export.
+    #[must_use]
+    pub const fn describe(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Steered => ("steered", "Connections of workloads sent to the agent"),
+            Self::PassedLocal => ("passed_local", "Connections of workloads to a loopback address"),
+            Self::PassedExcluded => ("passed_excluded", "Connections of workloads to excluded ports or networks"),
+            Self::PassedBound => ("passed_bound", "Connections of workloads bound to an interface or link"),
+            Self::PassedFailed => ("passed_failed", "Connections let through because steering failed"),
+            Self::DeniedFailed => ("denied_failed", "Connections refused because steering failed"),
+            Self::NoListener => ("failed_no_listener", "Steering failed: no listener of the address family"),
+            Self::NoMemory => ("failed_no_memory", "Steering failed: no memory for the destination"),
+            Self::NoConfig => ("failed_no_config", "Steering failed: the configuration map is empty"),
+            Self::HandshakeMapFull => ("handshake_map_full", "Original addresses lost: too many handshakes at once"),
+            Self::AcceptNoMemory => ("accept_no_memory", "Original addresses lost: no memory at the accepted socket"),
+            Self::InboundSteered => ("inbound_steered", "Connections to workloads sent to the agent"),
+            Self::InboundLocal => ("inbound_local", "Connections to workloads from inside their namespace"),
+            Self::InboundExcluded => ("inbound_excluded", "Connections to workloads at excluded ports or addresses"),
+            Self::InboundPassedFailed => ("inbound_passed_failed", "Connections let in because steering failed"),
+            Self::InboundDeniedFailed => ("inbound_denied_failed", "Connections dropped because steering failed"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_counter_has_its_own_place_and_name() {
+        let names: std::collections::BTreeSet<_> = Counter::ALL.iter().map(|counter| counter.describe().0).collect();
+        assert_eq!(names.len(), Counter::ALL.len());
+        for (place, counter) in Counter::ALL.iter().enumerate() {
+            assert_eq!(counter.index() as usize, place);
+        }
+    }
+}

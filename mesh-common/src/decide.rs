@@ -1,0 +1,127 @@
+//! The one decision: what happens to a connection of a workload, or to one that comes in.
+//!
+//! Pure, so that a table of cases proves it on the host. Every failure of a helper or a map comes here too and ends by the
+//! workload's mode: whether the mesh fails open or closed is one line, [`by_mode`].
+
+use crate::counter::Counter;
+use crate::flow::{Addr, Family};
+use crate::workload::{Mode, Workload};
+
+/// What is to be decided.
+#[derive(Clone, Copy, Debug)]
+pub enum Question {
+    /// The workload connects.
+    Connect {
+        /// Where to.
+        destination: Addr,
+        /// The port or the network is excluded.
+        excluded: bool,
+        /// The socket is bound to an interface, and loopback is another one.
+        bound_to_device: bool,
+    },
+    /// Somebody connects to the workload.
+    Accept {
+        /// Who.
+        client: Addr,
+        /// To which of its addresses.
+        destination: Addr,
+        /// The port or the address is excluded.
+        excluded: bool,
+    },
+    /// What was decided could not be done.
+    Failed(Way, Failure),
+}
+
+/// Which way the connection goes, seen from the workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// From it.
+    Outbound,
+    /// To it.
+    Inbound,
+}
+
+/// Why something could not be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The agent has no listener of the address family in this pod.
+    NoListener,
+    /// The kernel had no memory to remember the destination by.
+    NoMemory,
+    /// The configuration map is empty.
+    NoConfig,
+}
+
+/// What happens to the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Untouched, counted as this.
+    Pass(Counter),
+    /// To the agent's listener of this family.
+    Steer(Family),
+    /// Refused, counted as this.
+    Deny(Counter),
+}
+
+/// Decides.
+#[inline(always)]
+#[must_use]
+pub fn decide(workload: &Workload, question: Question) -> Verdict {
+    match question {
+        Question::Connect { destination, .. } if destination.is_local() => Verdict::Pass(Counter::PassedLocal),
+        Question::Connect { excluded: true, .. } => Verdict::Pass(Counter::PassedExcluded),
+        Question::Connect { bound_to_device: true, .. } => Verdict::Pass(Counter::PassedBound),
+        Question::Connect { destination, .. } if destination.is_link_local() => Verdict::Pass(Counter::PassedBound),
+        Question::Connect { destination, .. } => Verdict::Steer(destination.family()),
+        // A connection from the pod to its own address arrives on the interface that owns the address, not on lo, so that only
+        // the addresses tell. The agent delivers from inside the namespace: this is what lets it through to the app.
+        Question::Accept { client, destination, .. }
+            if client.is_local() || destination.is_local() || client.0 == destination.0 =>
+        {
+            Verdict::Pass(Counter::InboundLocal)
+        }
+        Question::Accept { excluded: true, .. } => Verdict::Pass(Counter::InboundExcluded),
+        Question::Accept { destination, .. } => Verdict::Steer(destination.family()),
+        Question::Failed(way, _) => by_mode(workload.mode(), way),
+    }
+}
+
+/// Fail open or fail closed.
+#[inline(always)]
+const fn by_mode(mode: Mode, way: Way) -> Verdict {
+    match (mode, way) {
+        (Mode::Permissive, Way::Outbound) => Verdict::Pass(Counter::PassedFailed),
+        (Mode::Permissive, Way::Inbound) => Verdict::Pass(Counter::InboundPassedFailed),
+        (Mode::Enforce, Way::Outbound) => Verdict::Deny(Counter::DeniedFailed),
+        (Mode::Enforce, Way::Inbound) => Verdict::Deny(Counter::InboundDeniedFailed),
+    }
+}
+
+impl Verdict {
+    /// Where it is counted.
+    #[inline(always)]
+    #[must_use]
+    pub const fn counter(self, way: Way) -> Counter {
+        match (self, way) {
+            (Self::Pass(counter) | Self::Deny(counter), _) => counter,
+            (Self::Steer(_), Way::Outbound) => Counter::Steered,
+            (Self::Steer(_), Way::Inbound) => Counter::InboundSteered,
+        }
+    }
+}
+
+impl Failure {
+    /// Where it is counted.
+    #[inline(always)]
+    #[must_use]
+    pub const fn counter(self) -> Counter {
+        match self {
+            Self::NoListener => Counter::NoListener,
+            Self::NoMemory => Counter::NoMemory,
+            Self::NoConfig => Counter::NoConfig,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! The decision as a table.
+
+use std::net::IpAddr;
+
+use super::*;
+use crate::flow::PortBe;
+
+fn addr(text: &str) -> Addr {
+    Addr::from(text.parse::<IpAddr>().unwrap())
+}
+
+fn workload(mode: Mode) -> Workload {
+    Workload::new(1, mode, PortBe::new(15001), PortBe::new(15001))
+}
+
+fn connect(destination: &str) -> Question {
+    Question::Connect { destination: addr(destination), excluded: false, bound_to_device: false }
+}
+
+fn accept(client: &str, destination: &str) -> Question {
+    Question::Accept { client: addr(client), destination: addr(destination), excluded: false }
+}
+
+#[track_caller]
+fn check(question: Question, expected: Verdict) {
+    for mode in [Mode::Permissive, Mode::Enforce] {
+        assert_eq!(decide(&workload(mode), question), expected, "{mode:?} {question:?}");
+    }
+}
+
+#[test]
+fn a_workload_is_steered_by_what_it_speaks() {
+    check(connect("10.0.0.1"), Verdict::Steer(Family::V4));
+    check(connect("::ffff:10.0.0.1"), Verdict::Steer(Family::V4));
+    check(connect("169.254.169.254"), Verdict::Steer(Family::V4));
+    check(connect("fd00::1"), Verdict::Steer(Family::V6));
+}
+
+#[test]
+fn what_stays_in_the_namespace_passes() {
+    for destination in ["127.0.0.1", "127.9.9.9", "0.0.0.0", "::", "::1", "::ffff:127.0.0.1"] {
+        check(connect(destination), Verdict::Pass(Counter::PassedLocal));
+    }
+}
+
+#[test]
+fn excluded_and_bound_connections_pass() {
+    let destination = addr("10.0.0.1");
+    check(
+        Question::Connect { destination, excluded: true, bound_to_device: false },
+        Verdict::Pass(Counter::PassedExcluded),
+    );
+    check(
+        Question::Connect { destination, excluded: false, bound_to_device: true },
+        Verdict::Pass(Counter::PassedBound),
+    );
+    check(connect("fe80::1"), Verdict::Pass(Counter::PassedBound));
+}
+
+#[test]
+fn what_comes_from_outside_is_steered_and_what_the_agent_delivers_is_not() {
+    check(accept("10.0.0.9", "10.0.0.1"), Verdict::Steer(Family::V4));
+    check(accept("fd00::9", "fd00::1"), Verdict::Steer(Family::V6));
+    check(accept("10.0.0.1", "10.0.0.1"), Verdict::Pass(Counter::InboundLocal));
+    check(accept("127.0.0.1", "127.0.0.1"), Verdict::Pass(Counter::InboundLocal));
+    check(accept("10.0.0.1", "127.0.0.1"), Verdict::Pass(Counter::InboundLocal));
+    check(accept("::1", "::1"), Verdict::Pass(Counter::InboundLocal));
+    let question = Question::Accept { client: addr("10.0.0.9"), destination: addr("10.0.0.1"), excluded: true };
+    check(question, Verdict::Pass(Counter::InboundExcluded));
+}
+
+#[test]
+fn failures_end_by_mode() {
+    for failure in [Failure::NoListener, Failure::NoMemory, Failure::NoConfig] {
+        for (mode, way, expected) in [
+            (Mode::Permissive, Way::Outbound, Verdict::Pass(Counter::PassedFailed)),
+            (Mode::Permissive, Way::Inbound, Verdict::Pass(Counter::InboundPassedFailed)),
+            (Mode::Enforce, Way::Outbound, Verdict::Deny(Counter::DeniedFailed)),
+            (Mode::Enforce, Way::Inbound, Verdict::Deny(Counter::InboundDeniedFailed)),
+        ] {
+            assert_eq!(decide(&workload(mode), Question::Failed(way, failure)), expected, "{mode:?} {way:?}");
+        }
+    }
+}

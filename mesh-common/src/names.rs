@@ -1,0 +1,49 @@
+//! Every map, program and pin name, spelled once. The programs' functions and statics bear the same names; the loader's test
+//! loads each by the name written here.
+
+/// Namespace cookie to workload.
+pub const NETNS: &str = "NETNS";
+/// cgroup id to workload, for namespaces that several workloads share.
+pub const CGROUPS: &str = "CGROUPS";
+/// The agent's knobs.
+pub const KNOBS: &str = "KNOBS";
+/// Bitmap of excluded destination ports.
+pub const EXCLUDED_PORTS: &str = "EXCLUDED_PORTS";
+/// Excluded destination networks.
+pub const EXCLUDED_CIDRS: &str = "EXCLUDED_CIDRS";
+/// Hidden ends, with the sockets they belong to.
+pub const HIDDEN: &str = "HIDDEN";
+/// Hidden ends on their way from a connecting to an accepted socket.
+pub const HANDSHAKES: &str = "HANDSHAKES";
+/// What is counted.
+pub const COUNTERS: &str = "COUNTERS";
+/// The agent's inbound listeners of one pod: 0 for IPv4, 1 for IPv6.
+pub const LISTENERS: &str = "LISTENERS";
+/// Ring of the programs' log lines; the name is aya-log's.
+pub const LOG: &str = "AYA_LOGS";
+
+/// Constant: the workload for which `inbound` was loaded.
+pub const POD: &str = "POD";
+/// Constant: the most verbose log level; zero is silence. The name is aya-log's.
+pub const LOG_LEVEL: &str = "AYA_LOG_LEVEL";
+
+/// IPv4 connect.
+pub const CONNECT4: &str = "connect4";
+/// IPv6 connect.
+pub const CONNECT6: &str = "connect6";
+/// IPv4 getpeername and accept.
+pub const PEERNAME4: &str = "peername4";
+/// IPv6 getpeername and accept.
+pub const PEERNAME6: &str = "peername6";
+/// Carries hidden ends through handshakes.
+pub const HANDSHAKE: &str = "handshake";
+/// What comes in to a pod; loaded once per pod.
+pub const INBOUND: &str = "inbound";
+
+/// The programs that are attached once, at the root of the cgroups.
+pub const CGROUP_PROGRAMS: [&str; 5] = [CONNECT4, CONNECT6, PEERNAME4, PEERNAME6, HANDSHAKE];
+/// All programs.
+pub const PROGRAMS: [&str; 6] = [CONNECT4, CONNECT6, PEERNAME4, PEERNAME6, HANDSHAKE, INBOUND];
+/// The maps that are pinned under `maps/` of the pin path.
+pub const MAPS: [&str; 9] =
+    [NETNS, CGROUPS, KNOBS, EXCLUDED_PORTS, EXCLUDED_CIDRS, HIDDEN, HANDSHAKES, COUNTERS, LISTENERS];

@@ -1,0 +1,17 @@
+//! Lets user space put these types into aya's typed maps.
+#![allow(unsafe_code, reason = "aya asks for a promise about the layout of map keys and values")]
+
+use crate::config::Knobs;
+use crate::flow::{Addr, FlowKey, Hidden};
+use crate::workload::Workload;
+
+// SAFETY: `repr(C)`, integers only, no padding.
+unsafe impl aya::Pod for Addr {}
+// SAFETY: `repr(C)`, integers only, padding is a field.
+unsafe impl aya::Pod for FlowKey {}
+// SAFETY: `repr(C)`, integers only, padding is a field.
+unsafe impl aya::Pod for Hidden {}
+// SAFETY: `repr(C)`, integers only, padding is a field.
+unsafe impl aya::Pod for Knobs {}
+// SAFETY: `repr(C)`, integers only, padding is a field.
+unsafe impl aya::Pod for Workload {}

@@ -1,0 +1,151 @@
+//! cgroup/connect4 and connect6: a workload's TCP connection goes to the agent's listener in its pod.
+//!
+//! Runs before the kernel picks a route or a source port, once per `connect` on an unconnected socket, also from
+//! `sendmsg(MSG_FASTOPEN)`. A second `connect` on a socket that is connecting does not come here. After steering, all of a
+//! pod's connections go to one loopback port, so the kernel keeps their source ports apart, also of sockets that bound one.
+
+use aya_ebpf::programs::SockAddrContext;
+use aya_log_ebpf::{debug, warn};
+use mesh_common::decide::{Failure, Question, Verdict, Way, decide};
+use mesh_common::flow::{Addr, Family, Hidden, PortBe};
+use mesh_common::workload::Workload;
+
+use crate::emit::settle;
+use crate::exclude::is_excluded;
+use crate::maps::HIDDEN;
+use crate::who::{self, Who};
+
+/// A connection of an IPv4 socket.
+#[inline(always)]
+pub(crate) fn connect4(ctx: &SockAddrContext) -> Option<Verdict> {
+    if !is_tcp(ctx, AF_INET) {
+        return None;
+    }
+    // SAFETY: the context is valid while the program runs.
+    let destination = Addr::v4(unsafe { (*ctx.sock_addr).user_ip4 });
+    connect(ctx, destination, |to| {
+        // SAFETY: as above; this field may be written.
+        unsafe { (*ctx.sock_addr).user_ip4 = to.0[3] };
+    })
+}
+
+/// A connection of an IPv6 socket, which may speak IPv4 to a mapped address.
+#[inline(always)]
+pub(crate) fn connect6(ctx: &SockAddrContext) -> Option<Verdict> {
+    if !is_tcp(ctx, AF_INET6) {
+        return None;
+    }
+    // SAFETY: the context is valid while the program runs.
+    let destination = Addr(unsafe { (*ctx.sock_addr).user_ip6 });
+    connect(ctx, destination, |to| {
+        // SAFETY: as above; this field may be written.
+        unsafe { (*ctx.sock_addr).user_ip6 = to.0 };
+    })
+}
+
+#[inline(always)]
+fn connect(ctx: &SockAddrContext, destination: Addr, rewrite: impl FnOnce(Addr)) -> Option<Verdict> {
+    let workload = match who::connects(ctx) {
+        Who::Other => return None,
+        Who::Workload(workload) => workload,
+        Who::Unclear(workload) => return Some(settle(workload, Way::Outbound, Err(Failure::NoConfig))),
+    };
+    // SAFETY: the context is valid while the program runs. The port's two bytes are the first of the field.
+    let port = PortBe(unsafe { (*ctx.sock_addr).user_port } as u16);
+    let question = Question::Connect {
+        destination,
+        excluded: !destination.is_local() && is_excluded(destination, port),
+        bound_to_device: is_bound_to_device(ctx),
+    };
+    let outcome = match decide(workload, question) {
+        Verdict::Steer(family) => steer(ctx, workload, family, destination, port).map(|listener| {
+            rewrite(Addr::loopback(family));
+            // SAFETY: the context is valid while the program runs; this field may be written.
+            unsafe { (*ctx.sock_addr).user_port = u32::from(listener.0) };
+            Verdict::Steer(family)
+        }),
+        verdict => Ok(verdict),
+    };
+    let verdict = settle(workload, Way::Outbound, outcome);
+    report(ctx, workload, verdict, destination, port);
+    if !matches!(verdict, Verdict::Steer(_)) {
+        forget(ctx);
+    }
+    Some(verdict)
+}
+
+/// Remembers the destination with the socket and answers where the agent listens.
+#[inline(always)]
+fn steer(
+    ctx: &SockAddrContext,
+    workload: &Workload,
+    family: Family,
+    destination: Addr,
+    port: PortBe,
+) -> Result<PortBe, Failure> {
+    let listener = workload.outbound(family).ok_or(Failure::NoListener)?;
+    // SAFETY: the context is valid while the program runs.
+    let hidden = unsafe { HIDDEN.get_or_insert_ptr_mut(ctx, None) };
+    if hidden.is_null() {
+        return Err(Failure::NoMemory);
+    }
+    // SAFETY: the storage is this socket's, which the caller of `connect` has locked, and lives as long as the socket.
+    unsafe { *hidden = Hidden::destination(workload.pod, destination, port) };
+    Ok(listener)
+}
+
+/// A socket may connect again after an attempt that was steered; what it hid then must not show now.
+#[inline(always)]
+fn forget(ctx: &SockAddrContext) {
+    // SAFETY: the context is valid while the program runs.
+    let sk = unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk };
+    // SAFETY: the socket is the context's. That there is nothing to delete is the ordinary case.
+    let _ = unsafe { HIDDEN.delete(sk) };
+}
+
+#[inline(always)]
+fn is_tcp(ctx: &SockAddrContext, family: u32) -> bool {
+    // SAFETY: the context is valid while the program runs.
+    let asked = unsafe { (*ctx.sock_addr).user_family };
+    // SAFETY: as above.
+    let kind = unsafe { (*ctx.sock_addr).type_ };
+    // SAFETY: as above.
+    let protocol = unsafe { (*ctx.sock_addr).protocol };
+    asked == family && kind == SOCK_STREAM && protocol == IPPROTO_TCP
+}
+
+#[inline(always)]
+fn is_bound_to_device(ctx: &SockAddrContext) -> bool {
+    // SAFETY: the context is valid while the program runs.
+    let sk = unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk };
+    // SAFETY: the socket is the context's; this field may be read.
+    unsafe { (*sk).bound_dev_if != 0 }
+}
+
+/// For `--kernel-log`; without it the verifier removes every line of this.
+#[inline(always)]
+fn report(ctx: &SockAddrContext, workload: &Workload, verdict: Verdict, destination: Addr, port: PortBe) {
+    match verdict {
+        Verdict::Steer(_) => {
+            debug!(ctx, "pod {} to {:i} port {}: steered", workload.pod, destination.octets(), port.get())
+        }
+        Verdict::Pass(why) => {
+            debug!(
+                ctx,
+                "pod {} to {:i} port {}: passed ({})",
+                workload.pod,
+                destination.octets(),
+                port.get(),
+                why.index()
+            )
+        }
+        Verdict::Deny(_) => {
+            warn!(ctx, "pod {} to {:i} port {}: denied", workload.pod, destination.octets(), port.get())
+        }
+    }
+}
+
+const AF_INET: u32 = 2;
+const AF_INET6: u32 = 10;
+const SOCK_STREAM: u32 = 1;
+const IPPROTO_TCP: u32 = 6;

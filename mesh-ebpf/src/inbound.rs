@@ -1,0 +1,63 @@
+//! sk_lookup: a connection that comes in to a pod goes to the agent's listener there, at whatever address and port.
+//!
+//! The accepted socket keeps the address the client asked for as its own: that is the original destination. The listeners of
+//! all data workers are one `SO_REUSEPORT` group, of which one lies in the map; the kernel chooses within the group.
+
+use aya_ebpf::programs::SkLookupContext;
+use aya_log_ebpf::{debug, warn};
+use mesh_common::decide::{Failure, Question, Verdict, Way, decide};
+use mesh_common::flow::{Addr, PortBe};
+
+use crate::emit::settle;
+use crate::exclude::is_excluded;
+use crate::maps::{LISTENERS, POD};
+
+/// Decides on a packet that found no established connection.
+#[inline(always)]
+pub(crate) fn accept(ctx: &SkLookupContext) -> Option<Verdict> {
+    // SAFETY: the context is valid while the program runs.
+    if unsafe { (*ctx.lookup).protocol } != IPPROTO_TCP {
+        return None;
+    }
+    let pod = POD.load();
+    let (client, destination) = addresses(ctx);
+    // SAFETY: as above.
+    let port = PortBe::new(unsafe { (*ctx.lookup).local_port } as u16);
+    let question = Question::Accept { client, destination, excluded: is_excluded(destination, port) };
+    let outcome = match decide(&pod, question) {
+        Verdict::Steer(family) => LISTENERS
+            .redirect_sk_lookup(ctx, family.slot(), 0)
+            .map(|()| Verdict::Steer(family))
+            .map_err(|_| Failure::NoListener),
+        verdict => Ok(verdict),
+    };
+    let verdict = settle(&pod, Way::Inbound, outcome);
+    match verdict {
+        Verdict::Steer(_) => debug!(ctx, "pod {} from {:i} port {}: steered", pod.pod, client.octets(), port.get()),
+        Verdict::Pass(why) => {
+            debug!(ctx, "pod {} from {:i} port {}: passed ({})", pod.pod, client.octets(), port.get(), why.index())
+        }
+        Verdict::Deny(_) => warn!(ctx, "pod {} from {:i} port {}: denied", pod.pod, client.octets(), port.get()),
+    }
+    Some(verdict)
+}
+
+/// Client and destination.
+#[inline(always)]
+fn addresses(ctx: &SkLookupContext) -> (Addr, Addr) {
+    // SAFETY: the context is valid while the program runs.
+    if unsafe { (*ctx.lookup).family } == AF_INET6 {
+        // SAFETY: as above.
+        let client = unsafe { (*ctx.lookup).remote_ip6 };
+        // SAFETY: as above.
+        (Addr(client), Addr(unsafe { (*ctx.lookup).local_ip6 }))
+    } else {
+        // SAFETY: as above.
+        let client = unsafe { (*ctx.lookup).remote_ip4 };
+        // SAFETY: as above.
+        (Addr::v4(client), Addr::v4(unsafe { (*ctx.lookup).local_ip4 }))
+    }
+}
+
+const AF_INET6: u32 = 10;
+const IPPROTO_TCP: u32 = 6;

@@ -1,0 +1,46 @@
+//! Every map. Names, keys and values are those of mesh-common; all are bounded, and none evicts.
+//!
+//! Hidden ends lie in socket storage: the kernel frees them with the socket, so no bound has to be guessed, no entry can be
+//! left behind, and user space reads them by file descriptor.
+
+use aya_ebpf::Global;
+use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+use aya_ebpf::btf_maps::SkStorage;
+use aya_ebpf::macros::{btf_map, map};
+use aya_ebpf::maps::{Array, HashMap, LpmTrie, PerCpuArray, SockMap};
+use mesh_common::config::{Knobs, MAX_EXCLUDED_CIDRS, MAX_HANDSHAKES, MAX_WORKLOADS, PORT_WORDS};
+use mesh_common::counter::Counter;
+use mesh_common::flow::{Addr, FlowKey, Hidden, PortBe};
+use mesh_common::workload::{Mode, Workload};
+
+#[map]
+pub(crate) static NETNS: HashMap<u64, Workload> = HashMap::with_max_entries(MAX_WORKLOADS, BPF_F_NO_PREALLOC);
+
+#[map]
+pub(crate) static CGROUPS: HashMap<u64, Workload> = HashMap::with_max_entries(MAX_WORKLOADS, BPF_F_NO_PREALLOC);
+
+#[map]
+pub(crate) static KNOBS: Array<Knobs> = Array::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static EXCLUDED_PORTS: Array<u64> = Array::with_max_entries(PORT_WORDS, 0);
+
+#[map]
+pub(crate) static EXCLUDED_CIDRS: LpmTrie<Addr, u8> = LpmTrie::with_max_entries(MAX_EXCLUDED_CIDRS, 0);
+
+#[btf_map]
+pub(crate) static HIDDEN: SkStorage<Hidden> = SkStorage::new();
+
+#[map]
+pub(crate) static HANDSHAKES: HashMap<FlowKey, Hidden> = HashMap::with_max_entries(MAX_HANDSHAKES, 0);
+
+#[map]
+pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::ALL.len() as u32, 0);
+
+#[map]
+pub(crate) static LISTENERS: SockMap = SockMap::with_max_entries(2, 0);
+
+/// The workload for which `inbound` was loaded: `sk_lookup` programs have no way to ask for the namespace they run in, so
+/// each pod has an instance of its own.
+#[unsafe(no_mangle)]
+pub(crate) static POD: Global<Workload> = Global::new(Workload::new(0, Mode::Permissive, PortBe(0), PortBe(0)));
