@@ -1,1 +1,26 @@
 //! The kernel side: load, attach and feed the programs of mesh-ebpf.
+//!
+//! ```text
+//! loader   programs into the kernel, onto the root of the cgroups and into each pod's namespace
+//! plan     what the maps should say -> the operations that make it so (pure)
+//! sync     applies them, tries again, reports drift      maps: the typed maps behind a trait, real and fake
+//! steering what the data path asks                       counters, log: what the programs tell
+//! pin      `mesh-agent load` and `unload`                cgroup, bpffs: the two file systems all this lives in
+//! ```
+//!
+//! The only module that knows aya.
+
+pub(crate) mod bpffs;
+pub(crate) mod capability;
+pub(crate) mod cgroup;
+pub(crate) mod counters;
+pub(crate) mod loader;
+pub(crate) mod log;
+pub(crate) mod maps;
+pub(crate) mod plan;
+pub(crate) mod steering;
+pub(crate) mod sync;
+
+pub use cgroup::CgroupError;
+pub use loader::KernelError;
+pub use maps::TableError;

@@ -5,5 +5,13 @@
 //! kernel. Dropping it detaches everything.
 
 mod mesh;
+mod netns;
+mod own_cgroup;
+mod registry;
+mod sockets;
 
 pub use mesh::{Mesh, MeshError, Options, PodListener};
+pub use netns::NetnsError;
+pub use own_cgroup::OwnCgroupError;
+pub use registry::RegistryError;
+pub use sockets::SocketsError;

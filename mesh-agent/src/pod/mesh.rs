@@ -1,11 +1,31 @@
 //! The mesh on this node, from the configured workloads to sockets that listen inside them.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use crate::model::config;
+use mesh_common::ABI_VERSION;
+use mesh_common::config::Knobs;
+use mesh_common::flow::{Family, PortBe};
+use mesh_common::workload::{Mode, Workload};
+use tracing::{info, warn};
+
+use crate::kernel::cgroup::{CgroupError, Cgroups};
+use crate::kernel::counters::{Count, Counters};
+use crate::kernel::loader::{self, Inbound, KernelError, Programs};
+use crate::kernel::log::LogThread;
+use crate::kernel::maps::TableError;
+use crate::kernel::plan::{Excluded, State};
+use crate::kernel::steering::KernelSteering;
+use crate::kernel::sync::Sync;
 use crate::model::flow::{Direction, Pod, Steering};
+use crate::model::{config, workload};
+use crate::pod::netns::{Netns, NetnsError};
+use crate::pod::own_cgroup::{OwnCgroup, OwnCgroupError};
+use crate::pod::registry::{self, Key, Member, RegistryError};
+use crate::pod::sockets::{Listeners, SocketsError};
 
 /// How to start a [`Mesh`].
 #[derive(Clone, Copy, Debug)]
@@ -33,17 +53,51 @@ pub struct PodListener {
 /// Why the mesh could not start. Each says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum MeshError {
-    /// Placeholder until the kernel side lands.
-    #[error("the kernel side is not built yet; run with --no-kernel")]
-    NotYet,
+    /// Workloads that can't be meshed.
+    #[error("{}", lines(.0))]
+    Workloads(Vec<RegistryError>),
+    /// The agent's own namespace.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// A pod's sockets.
+    #[error(transparent)]
+    Sockets(#[from] SocketsError),
+    /// The cgroup file system.
+    #[error(transparent)]
+    Cgroups(#[from] CgroupError),
+    /// The agent's own cgroup.
+    #[error(transparent)]
+    OwnCgroup(#[from] OwnCgroupError),
+    /// The kernel programs.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// Their maps.
+    #[error(transparent)]
+    Tables(#[from] TableError),
+    /// The thread that reads the programs' log.
+    #[error("cannot start the thread that reads the kernel programs' log")]
+    Log(#[source] std::io::Error),
 }
 
 /// The running mesh. To be dropped after the last connection: that detaches the programs.
-#[derive(Debug)]
 pub struct Mesh {
+    // In the order in which they are dropped: the kernel forgets the workloads, then the programs go, then the agent moves home.
+    sync: Sync,
+    members: Vec<Running>,
+    counters: Counters,
+    steers: bool,
+    _programs: Programs,
+    _log: Option<LogThread>,
+    _own_cgroup: OwnCgroup,
     steering: Arc<dyn Steering>,
     pods: Vec<Arc<Pod>>,
     listeners: Vec<PodListener>,
+}
+
+struct Running {
+    member: Member,
+    outbound: [PortBe; 2],
+    inbound: Option<Inbound>,
 }
 
 impl Mesh {
@@ -53,8 +107,37 @@ impl Mesh {
     /// # Errors
     /// See [`MeshError`]. Nothing stays behind.
     pub fn start(config: &config::Mesh, options: Options) -> Result<Self, MeshError> {
-        let _ = (config, options);
-        Err(MeshError::NotYet)
+        let cgroups = Cgroups::find()?;
+        let home = Netns::home()?;
+        let members = registry::find(&config.workloads, &home, &cgroups).map_err(MeshError::Workloads)?;
+        let parts = loader::load(options.kernel_log)?;
+        let own_cgroup = OwnCgroup::enter(&cgroups)?;
+        let excluded = Excluded::new(&config.kernel.exclude_ports, &config.kernel.exclude_cidrs);
+        let log = if options.kernel_log { Some(LogThread::start().map_err(MeshError::Log)?) } else { None };
+        if let (Some(log), Some(ring)) = (&log, parts.logger) {
+            log.add(ring);
+        }
+        let mut mesh = Self {
+            sync: Sync::new(Box::new(parts.tables)),
+            members: Vec::new(),
+            counters: Counters::new(parts.counters),
+            steers: true,
+            _programs: parts.programs,
+            _log: log,
+            steering: Arc::new(KernelSteering::new(parts.hidden)),
+            pods: Vec::new(),
+            listeners: Vec::new(),
+            _own_cgroup: own_cgroup,
+        };
+        let knobs = Knobs { agent_cgroup: mesh._own_cgroup.id(), abi: ABI_VERSION, pad: 0 };
+        mesh.sync.set(State { knobs, excluded, ..State::default() })?;
+        for member in members {
+            mesh.add(member, options)?;
+        }
+        mesh._programs.attach(&cgroups.open()?)?;
+        mesh.sync.set(mesh.wanted())?;
+        info!(pods = mesh.pods.len(), "the kernel programs are attached");
+        Ok(mesh)
     }
 
     /// What the data path asks of the kernel.
@@ -77,14 +160,123 @@ impl Mesh {
     /// To be called about once a second: forgets the workloads whose namespace or cgroup is gone, puts the kernel's maps
     /// right where they drifted, and answers who went. The caller closes their listeners and connections.
     pub fn tick(&mut self) -> Vec<Arc<Pod>> {
-        Vec::new()
+        let (stay, gone): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.members).into_iter().partition(|running| running.member.is_there());
+        self.members = stay;
+        for Running { member, .. } in &gone {
+            warn!(workload = %member.pod.workload.name, "the workload is gone: its network namespace or cgroup was removed");
+            self.pods.retain(|pod| pod.id != member.pod.id);
+            self.listeners.retain(|listener| listener.pod.id != member.pod.id);
+            self.counters.retire(member.pod.id);
+        }
+        let done = self.sync.set(self.wanted()).and_then(|()| self.sync.reconcile().map(drop));
+        if let Err(error) = done {
+            warn!(%error, "the kernel's maps could not be updated; trying again");
+        }
+        gone.into_iter().map(|running| running.member.pod).collect()
     }
 
     /// To be called when draining starts: new connections go their own way from now on; those that are here go on.
-    pub fn stop_steering(&mut self) {}
+    pub fn stop_steering(&mut self) {
+        self.steers = false;
+        for running in &mut self.members {
+            // Detaches the program.
+            running.inbound = None;
+        }
+        if let Err(error) = self.sync.set(self.wanted()) {
+            warn!(%error, "the kernel still steers some workloads; trying again");
+        }
+    }
 
     /// Reads what the kernel programs counted so far: name, help, value. For another thread to keep.
-    pub fn counter_reader(&self) -> impl Fn() -> Vec<(&'static str, &'static str, u64)> + Send + Sync + 'static {
-        Vec::new
+    pub fn counter_reader(&self) -> impl Fn() -> Vec<Count> + Send + std::marker::Sync + 'static {
+        let counters = self.counters.clone();
+        move || counters.read()
     }
+
+    fn add(&mut self, member: Member, options: Options) -> Result<(), MeshError> {
+        let name = &member.pod.workload.name;
+        let outbound = Listeners::open(name, &member.netns, Direction::Outbound, options.workers)?;
+        let ports = [outbound.port(Family::V4), outbound.port(Family::V6)];
+        self.listen(&member.pod, Direction::Outbound, outbound);
+        let inbound = match member.key {
+            Key::Netns => {
+                let listeners = Listeners::open(name, &member.netns, Direction::Inbound, options.workers)?;
+                let (inbound, counters, ring) = loader::inbound(
+                    &kernel_workload(&member.pod, ports),
+                    &self.sync.wanted().excluded,
+                    std::os::fd::AsFd::as_fd(&*member.netns),
+                    listeners.first(),
+                    options.kernel_log,
+                )?;
+                if let (Some(log), Some(ring)) = (&self._log, ring) {
+                    log.add(ring);
+                }
+                self.counters.add(member.pod.id, counters);
+                self.listen(&member.pod, Direction::Inbound, listeners);
+                Some(inbound)
+            }
+            Key::Cgroup(_) => {
+                warn!(workload = %name, "it shares its network namespace: what comes in to it is not steered");
+                None
+            }
+        };
+        self.pods.push(Arc::clone(&member.pod));
+        self.members.push(Running { member, outbound: ports, inbound });
+        Ok(())
+    }
+
+    fn listen(&mut self, pod: &Arc<Pod>, direction: Direction, listeners: Listeners) {
+        let listener = |(worker, listener)| PodListener { worker, direction, pod: Arc::clone(pod), listener };
+        self.listeners.extend(listeners.into_workers().map(listener));
+    }
+
+    /// What the maps should say of the workloads that run.
+    fn wanted(&self) -> State {
+        let mut state = State { netns: BTreeMap::new(), cgroups: BTreeMap::new(), ..self.sync.wanted().clone() };
+        let steered = if self.steers { self.members.as_slice() } else { &[] };
+        for Running { member, outbound, .. } in steered {
+            let workload = kernel_workload(&member.pod, *outbound);
+            match member.key {
+                Key::Netns => state.netns.insert(member.netns.cookie(), workload),
+                Key::Cgroup(id) => {
+                    state.cgroups.insert(id, workload);
+                    state.netns.insert(member.netns.cookie(), Workload::by_cgroup())
+                }
+            };
+        }
+        state
+    }
+}
+
+impl Drop for Mesh {
+    fn drop(&mut self) {
+        let nothing = State { netns: BTreeMap::new(), cgroups: BTreeMap::new(), ..self.sync.wanted().clone() };
+        if let Err(error) = self.sync.set(nothing) {
+            warn!(%error, "the kernel keeps a workload until its maps go");
+        }
+    }
+}
+
+impl fmt::Debug for Mesh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mesh").field("pods", &self.pods).finish_non_exhaustive()
+    }
+}
+
+fn kernel_workload(pod: &Pod, [v4, v6]: [PortBe; 2]) -> Workload {
+    let mode = match pod.workload.mode {
+        workload::Mode::Permissive => Mode::Permissive,
+        workload::Mode::Enforce => Mode::Enforce,
+    };
+    Workload::new(pod.id.0, mode, v4, v6)
+}
+
+/// Errors, one to a line, each with its cause.
+fn lines(errors: &[RegistryError]) -> String {
+    let line = |error: &RegistryError| {
+        let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+        format!("{error}{}", cause.unwrap_or_default())
+    };
+    errors.iter().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -1,0 +1,39 @@
+//! The file system in which pins live. Only `load` and `unload` need it.
+#![allow(unsafe_code, reason = "statfs and mount have no safe wrapper in the crates of this workspace")]
+
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::{fs, io, ptr};
+
+/// Where a BPF file system is expected.
+pub(crate) const DEFAULT_MOUNT: &str = "/sys/fs/bpf";
+
+/// Whether `path`, or the nearest folder above it that exists, is on a BPF file system.
+pub(crate) fn holds(path: &Path) -> io::Result<bool> {
+    let existing = path.ancestors().find(|ancestor| ancestor.exists()).unwrap_or_else(|| Path::new("/"));
+    let name = c_path(existing)?;
+    let mut found = std::mem::MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the name ends with a zero byte, and the kernel fills the structure it is given.
+    if unsafe { libc::statfs(name.as_ptr(), found.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call succeeded, so the structure is filled.
+    let found = unsafe { found.assume_init() };
+    Ok(found.f_type == libc::BPF_FS_MAGIC)
+}
+
+/// Mounts a BPF file system for `path`: at the usual place if the path is below it, else at the path's parent.
+pub(crate) fn mount_for(path: &Path) -> io::Result<PathBuf> {
+    let usual = Path::new(DEFAULT_MOUNT);
+    let target = if path.starts_with(usual) { usual } else { path.parent().unwrap_or(path) };
+    fs::create_dir_all(target)?;
+    let name = c_path(target)?;
+    // SAFETY: all strings end with a zero byte, and this type of file system takes no data.
+    let done = unsafe { libc::mount(c"bpf".as_ptr(), name.as_ptr(), c"bpf".as_ptr(), 0, ptr::null()) };
+    if done == 0 { Ok(target.to_owned()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))
+}

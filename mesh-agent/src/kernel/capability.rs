@@ -1,0 +1,46 @@
+//! What this process may do.
+
+use std::{fs, io};
+
+/// A Linux capability the kernel side needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Capability {
+    /// As `capabilities(7)` spells it.
+    pub(crate) name: &'static str,
+    /// What for.
+    pub(crate) purpose: &'static str,
+    bit: u32,
+}
+
+/// All of them. `CAP_SYS_ADMIN` includes `CAP_BPF`.
+pub(crate) const NEEDED: [Capability; 3] = [
+    Capability { name: "CAP_BPF", purpose: "load programs and make maps", bit: 39 },
+    Capability { name: "CAP_NET_ADMIN", purpose: "attach programs to cgroups and namespaces", bit: 12 },
+    Capability { name: "CAP_SYS_ADMIN", purpose: "enter the network namespaces of workloads", bit: SYS_ADMIN },
+];
+
+const SYS_ADMIN: u32 = 21;
+
+/// Those that this process lacks.
+pub(crate) fn missing() -> io::Result<Vec<Capability>> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let effective = effective(&status).ok_or(io::ErrorKind::InvalidData)?;
+    let has = |bit: u32| effective & (1 << bit) != 0;
+    Ok(NEEDED.into_iter().filter(|needed| !has(needed.bit) && !(needed.name == "CAP_BPF" && has(SYS_ADMIN))).collect())
+}
+
+fn effective(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_read_from_the_status() {
+        assert_eq!(effective("Name:\tx\nCapEff:\t000001fffeffffff\nCapBnd:\t0\n"), Some(0x1ff_feff_ffff));
+        assert_eq!(effective("Name:\tx\n"), None);
+    }
+}

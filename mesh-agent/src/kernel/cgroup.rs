@@ -1,0 +1,95 @@
+//! cgroup v2: where it is mounted, and the number by which the kernel knows a group.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+/// Why there is no cgroup to work with.
+#[derive(Debug, thiserror::Error)]
+pub enum CgroupError {
+    /// No mount of the type.
+    #[error("cgroup v2 is not mounted; mount it with: mount -t cgroup2 none /sys/fs/cgroup/unified")]
+    NotMounted,
+    /// The mount table or the mount itself can't be read.
+    #[error("cannot read {path}", path = path.display())]
+    Unreadable {
+        /// What was read.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+/// The mounted hierarchy. On a host that still has cgroup v1 it is not `/sys/fs/cgroup`.
+#[derive(Clone, Debug)]
+pub(crate) struct Cgroups {
+    mount: PathBuf,
+}
+
+impl Cgroups {
+    pub(crate) fn find() -> Result<Self, CgroupError> {
+        let path = Path::new("/proc/self/mounts");
+        let mounts =
+            fs::read_to_string(path).map_err(|source| CgroupError::Unreadable { path: path.to_owned(), source })?;
+        mount_of("cgroup2", &mounts).map(|mount| Self { mount }).ok_or(CgroupError::NotMounted)
+    }
+
+    pub(crate) fn mount(&self) -> &Path {
+        &self.mount
+    }
+
+    /// The root, to attach to.
+    pub(crate) fn open(&self) -> Result<File, CgroupError> {
+        File::open(&self.mount).map_err(|source| CgroupError::Unreadable { path: self.mount.clone(), source })
+    }
+
+    /// The folder of a group given relative to the mount or absolute.
+    pub(crate) fn folder(&self, path: &Path) -> PathBuf {
+        if path.starts_with(&self.mount) {
+            return path.to_owned();
+        }
+        self.mount.join(path.strip_prefix("/").unwrap_or(path))
+    }
+}
+
+/// The kernel's id of a group is the inode number of its folder (64-bit kernels from 5.5 on).
+pub(crate) fn id(folder: &Path) -> io::Result<u64> {
+    fs::metadata(folder).map(|metadata| metadata.ino())
+}
+
+/// The first mount of a file system type in a table as `/proc/self/mounts` shows it.
+pub(crate) fn mount_of(kind: &str, mounts: &str) -> Option<PathBuf> {
+    mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        let path = fields.next()?;
+        (fields.next()? == kind).then(|| PathBuf::from(unescape(path)))
+    })
+}
+
+/// The kernel writes blanks in paths as octal.
+fn unescape(path: &str) -> String {
+    path.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mount_is_found_wherever_it_is() {
+        let hybrid = "cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
+        assert_eq!(mount_of("cgroup2", hybrid), Some(PathBuf::from("/sys/fs/cgroup/unified")));
+        assert_eq!(mount_of("cgroup2", "none /a\\040b cgroup2 rw 0 0"), Some(PathBuf::from("/a b")));
+        assert_eq!(mount_of("cgroup2", "cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n"), None);
+    }
+
+    #[test]
+    fn groups_are_named_relative_or_absolute() {
+        let cgroups = Cgroups { mount: PathBuf::from("/sys/fs/cgroup/unified") };
+        let expected = PathBuf::from("/sys/fs/cgroup/unified/mesh/a");
+        for path in ["mesh/a", "/mesh/a", "/sys/fs/cgroup/unified/mesh/a"] {
+            assert_eq!(cgroups.folder(Path::new(path)), expected);
+        }
+    }
+}

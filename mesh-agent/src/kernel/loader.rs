@@ -1,0 +1,180 @@
+//! The programs: into the kernel, onto the root of the cgroups, and into each pod's namespace.
+//!
+//! Nothing is pinned here: when the agent ends, however it ends, its descriptors close, the programs go and traffic passes.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::os::fd::BorrowedFd;
+
+use aya::maps::{MapData, SkStorage, SockMap};
+use aya::programs::{CgroupAttachMode, CgroupSockAddr, Program, ProgramError, SkLookup, SockOps};
+use aya::{Ebpf, EbpfError, EbpfLoader};
+use aya_log::EbpfLogger;
+use mesh_common::flow::{Family, Hidden};
+use mesh_common::names;
+use mesh_common::workload::Workload;
+
+use crate::kernel::capability;
+use crate::kernel::cgroup::CgroupError;
+use crate::kernel::counters::CounterMap;
+use crate::kernel::log::Logger;
+use crate::kernel::maps::{ExcludedTables, KernelTables, TableError, refused, take};
+use crate::kernel::plan::Excluded;
+
+/// Why the kernel side can't be had. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// The process may not.
+    #[error("the kernel side needs {missing}; run as root or grant them, or use --no-kernel to go without")]
+    NotAllowed {
+        /// The capabilities that are missing.
+        missing: String,
+    },
+    /// The object as a whole.
+    #[error("the kernel programs do not load here; see `mesh-agent check`, or use --no-kernel to go without")]
+    Object(#[source] Box<EbpfError>),
+    /// One program.
+    #[error("the kernel refuses program {program}; see `mesh-agent check`, or use --no-kernel to go without")]
+    Program {
+        /// Its name.
+        program: &'static str,
+        /// What the kernel said, with the verifier's words if there are any.
+        source: Box<ProgramError>,
+    },
+    /// The agent's build is broken.
+    #[error("the kernel programs have no program {program}; agent and programs are of different builds")]
+    NoSuchProgram {
+        /// Its name.
+        program: &'static str,
+    },
+    /// A map.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// The cgroup file system.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+}
+
+/// The programs that serve all pods.
+pub(crate) struct Programs {
+    ebpf: Ebpf,
+}
+
+/// What came with them for other parts of the agent to use.
+pub(crate) struct Parts {
+    pub(crate) programs: Programs,
+    pub(crate) tables: KernelTables,
+    pub(crate) hidden: SkStorage<MapData, Hidden>,
+    pub(crate) counters: CounterMap,
+    pub(crate) logger: Option<Logger>,
+}
+
+/// The program of one pod's namespace, attached. Dropping it detaches it.
+pub(crate) struct Inbound {
+    _ebpf: Ebpf,
+    _listeners: SockMap<MapData>,
+}
+
+/// Loads what serves all pods. Nothing is attached yet.
+pub(crate) fn load(log: bool) -> Result<Parts, KernelError> {
+    let mut ebpf = object(log, None)?;
+    for name in names::CGROUP_PROGRAMS {
+        load_program(&mut ebpf, name)?;
+    }
+    // A program keeps the maps it uses; those of the inbound program are not needed in this copy.
+    drop(ebpf.take_map(names::LISTENERS));
+    Ok(Parts {
+        tables: KernelTables::take(&mut ebpf)?,
+        hidden: take(&mut ebpf, names::HIDDEN)?,
+        counters: CounterMap::take(&mut ebpf)?,
+        logger: if log { logger(&mut ebpf) } else { None },
+        programs: Programs { ebpf },
+    })
+}
+
+impl Programs {
+    /// Attaches them: from now on every `connect` below `cgroup` is looked at.
+    pub(crate) fn attach(&mut self, cgroup: &File) -> Result<(), KernelError> {
+        // What shows and carries addresses comes before what hides them.
+        for name in [names::HANDSHAKE, names::PEERNAME4, names::PEERNAME6, names::CONNECT4, names::CONNECT6] {
+            // The mode is for kernels without links (before 5.7); a link always goes along with those of others.
+            let attached = match program(&mut self.ebpf, name)? {
+                Program::SockOps(sock_ops) => sock_ops.attach(cgroup, CgroupAttachMode::Single).map(drop),
+                Program::CgroupSockAddr(sock_addr) => sock_addr.attach(cgroup, CgroupAttachMode::Single).map(drop),
+                _ => return Err(KernelError::NoSuchProgram { program: name }),
+            };
+            attached.map_err(|source| KernelError::Program { program: name, source: Box::new(source) })?;
+        }
+        Ok(())
+    }
+}
+
+/// Loads an instance of the inbound program for `workload` and attaches it in `netns`, where `listeners` are.
+pub(crate) fn inbound<'a>(
+    workload: &Workload,
+    excluded: &Excluded,
+    netns: BorrowedFd<'_>,
+    listeners: impl IntoIterator<Item = (Family, &'a TcpListener)>,
+    log: bool,
+) -> Result<(Inbound, CounterMap, Option<Logger>), KernelError> {
+    let mut ebpf = object(log, Some(workload))?;
+    load_program(&mut ebpf, names::INBOUND)?;
+    ExcludedTables::take(&mut ebpf)?.fill(excluded)?;
+    let mut map: SockMap<MapData> = take(&mut ebpf, names::LISTENERS)?;
+    for (family, listener) in listeners {
+        map.set(family.slot(), listener, 0).map_err(refused(names::LISTENERS))?;
+    }
+    let counters = CounterMap::take(&mut ebpf)?;
+    let logger = if log { logger(&mut ebpf) } else { None };
+    for name in names::MAPS {
+        drop(ebpf.take_map(name));
+    }
+    let refusal = |source| KernelError::Program { program: names::INBOUND, source: Box::new(source) };
+    let program: &mut SkLookup = program(&mut ebpf, names::INBOUND)?.try_into().map_err(refusal)?;
+    program.attach(netns).map_err(refusal)?;
+    Ok((Inbound { _ebpf: ebpf, _listeners: map }, counters, logger))
+}
+
+/// The object's maps made and its programs relocated, none of them loaded.
+pub(crate) fn object(log: bool, pod: Option<&Workload>) -> Result<Ebpf, KernelError> {
+    let missing = capability::missing().unwrap_or_default();
+    if !missing.is_empty() {
+        let missing: Vec<_> = missing.iter().map(|capability| capability.name).collect();
+        return Err(KernelError::NotAllowed { missing: missing.join(" and ") });
+    }
+    let level = if log { aya_log::Level::Debug as u8 } else { 0 };
+    let mut loader = EbpfLoader::new();
+    // The programs read no kernel structures, so the kernel's BTF (megabytes) need not be parsed.
+    loader.btf(None).override_global(names::LOG_LEVEL, &level, true);
+    if !log {
+        loader.map_max_entries(names::LOG, SMALLEST_RING);
+    }
+    if let Some(pod) = pod {
+        loader.override_global(names::POD, pod, true);
+    }
+    loader.load(OBJECT).map_err(|source| KernelError::Object(Box::new(source)))
+}
+
+pub(crate) fn load_program(ebpf: &mut Ebpf, name: &'static str) -> Result<(), KernelError> {
+    let loaded = match program(ebpf, name)? {
+        Program::SockOps(program) => SockOps::load(program),
+        Program::CgroupSockAddr(program) => CgroupSockAddr::load(program),
+        Program::SkLookup(program) => SkLookup::load(program),
+        _ => return Err(KernelError::NoSuchProgram { program: name }),
+    };
+    loaded.map_err(|source| KernelError::Program { program: name, source: Box::new(source) })
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Program, KernelError> {
+    ebpf.program_mut(name).ok_or(KernelError::NoSuchProgram { program: name })
+}
+
+fn logger(ebpf: &mut Ebpf) -> Option<Logger> {
+    EbpfLogger::init(ebpf).inspect_err(|error| tracing::warn!(%error, "the kernel programs' log cannot be read")).ok()
+}
+
+/// The kernel rounds it up to a page; with the log off nothing is ever written to it.
+const SMALLEST_RING: u32 = 4096;
+
+/// Built by the build script.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/mesh-ebpf"));

@@ -1,0 +1,106 @@
+//! Keeps the maps as they should be: applies differences, tries again, puts right what drifted.
+
+use tracing::warn;
+
+use crate::kernel::maps::{TableError, Tables};
+use crate::kernel::plan::{MapOp, State, diff};
+
+/// The maps and what they should say.
+pub(crate) struct Sync {
+    tables: Box<dyn Tables>,
+    wanted: State,
+}
+
+/// What a look at the maps found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Drift {
+    /// Changes that were needed though nobody asked for them.
+    pub(crate) repaired: usize,
+}
+
+impl Sync {
+    /// Over maps that say nothing yet.
+    pub(crate) fn new(tables: Box<dyn Tables>) -> Self {
+        Self { tables, wanted: State::default() }
+    }
+
+    pub(crate) fn wanted(&self) -> &State {
+        &self.wanted
+    }
+
+    /// Makes the maps say this. What could not be done is tried again by [`Self::reconcile`].
+    pub(crate) fn set(&mut self, wanted: State) -> Result<(), TableError> {
+        let ops = diff(&self.wanted, &wanted);
+        self.wanted = wanted;
+        self.apply(&ops)
+    }
+
+    /// Reads the maps back and makes them right.
+    pub(crate) fn reconcile(&mut self) -> Result<Drift, TableError> {
+        let ops = diff(&self.tables.read()?, &self.wanted);
+        if !ops.is_empty() {
+            warn!(changes = ops.len(), "the kernel's maps are not as they should be; putting them right");
+        }
+        self.apply(&ops)?;
+        Ok(Drift { repaired: ops.len() })
+    }
+
+    /// Every operation is tried, and each twice; the first that failed both times is the answer.
+    fn apply(&mut self, ops: &[MapOp]) -> Result<(), TableError> {
+        let mut first = Ok(());
+        for op in ops {
+            let done = self.tables.apply(op).or_else(|_| self.tables.apply(op));
+            first = first.and(done);
+        }
+        first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use mesh_common::flow::PortBe;
+    use mesh_common::workload::{Mode, Workload};
+
+    use super::*;
+    use crate::kernel::maps::FakeTables;
+
+    fn state(cookies: &[u64]) -> State {
+        let workload = Workload::new(1, Mode::Permissive, PortBe::new(15001), PortBe(0));
+        State { netns: cookies.iter().map(|&cookie| (cookie, workload)).collect(), ..State::default() }
+    }
+
+    fn sync() -> (Arc<Mutex<FakeTables>>, Sync) {
+        let fake = Arc::<Mutex<FakeTables>>::default();
+        (Arc::clone(&fake), Sync::new(Box::new(fake)))
+    }
+
+    #[test]
+    fn a_passing_failure_is_tried_again() {
+        let (fake, mut sync) = sync();
+        fake.lock().unwrap().failures = 1;
+        sync.set(state(&[1, 2])).unwrap();
+        assert_eq!(fake.lock().unwrap().state, state(&[1, 2]));
+    }
+
+    #[test]
+    fn one_that_stays_is_an_error_and_put_right_later() {
+        let (fake, mut sync) = sync();
+        fake.lock().unwrap().failures = 2;
+        assert!(matches!(sync.set(state(&[1, 2])), Err(TableError::Full { .. })));
+        assert_eq!(fake.lock().unwrap().state, state(&[2]));
+        assert_eq!(sync.reconcile().unwrap(), Drift { repaired: 1 });
+        assert_eq!(fake.lock().unwrap().state, state(&[1, 2]));
+    }
+
+    #[test]
+    fn drift_is_found_and_repaired_both_ways() {
+        let (fake, mut sync) = sync();
+        sync.set(state(&[1, 2])).unwrap();
+        fake.lock().unwrap().state = state(&[2, 3]);
+        assert_eq!(sync.reconcile().unwrap(), Drift { repaired: 2 });
+        assert_eq!(fake.lock().unwrap().state, state(&[1, 2]));
+        assert_eq!(sync.reconcile().unwrap(), Drift::default());
+    }
+}
