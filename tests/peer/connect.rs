@@ -1,16 +1,68 @@
-//! One connection, and what `getsockname` and `getpeername` say of it.
+//! Connections, and what `getsockname` and `getpeername` say of them.
 
-use std::net::{SocketAddr, TcpStream};
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use serde_json::json;
+use socket2::{Domain, Protocol, Socket, Type};
 
-/// Connects and prints `local`, `peer` and `micros`.
-pub(crate) fn run(address: SocketAddr) -> anyhow::Result<()> {
-    let began = Instant::now();
-    let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
-    let micros = u64::try_from(began.elapsed().as_micros())?;
-    let (local, peer) = (stream.local_addr()?.to_string(), stream.peer_addr()?.to_string());
-    println!("{}", json!({ "local": local, "peer": peer, "micros": micros }));
+/// What to connect, and how.
+#[derive(Args)]
+pub(crate) struct Plan {
+    /// Where to
+    address: SocketAddr,
+    /// Address to bind before connecting
+    #[arg(long)]
+    from: Option<SocketAddr>,
+    /// Connections, one after the other; the last is reported, `micros` is the median
+    #[arg(long, default_value_t = 1)]
+    times: usize,
+    /// Read what the server says until it closes, and report it as `said`
+    #[arg(long)]
+    read: bool,
+    /// Connect a UDP socket instead
+    #[arg(long)]
+    udp: bool,
+}
+
+/// Connects and prints `local`, `peer`, `micros` and, if wanted, `said`.
+pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
+    if plan.udp {
+        let socket = UdpSocket::bind(if plan.address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
+        socket.connect(plan.address)?;
+        println!("{}", json!({ "local": socket.local_addr()?.to_string(), "peer": socket.peer_addr()?.to_string() }));
+        return Ok(());
+    }
+    let mut micros = Vec::with_capacity(plan.times);
+    let mut last = connect(plan, &mut micros)?;
+    for _ in 1..plan.times {
+        last = connect(plan, &mut micros)?;
+    }
+    micros.sort_by(f64::total_cmp);
+    let said = if plan.read { Some(read(&last)?) } else { None };
+    let (local, peer) = (last.local_addr()?.to_string(), last.peer_addr()?.to_string());
+    println!("{}", json!({ "local": local, "peer": peer, "micros": micros[micros.len() / 2], "said": said }));
     Ok(())
+}
+
+fn connect(plan: &Plan, micros: &mut Vec<f64>) -> anyhow::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(plan.address), Type::STREAM, Some(Protocol::TCP))?;
+    if let Some(from) = plan.from {
+        socket.set_reuse_address(true)?;
+        socket.bind(&from.into())?;
+    }
+    socket.set_write_timeout(Some(Duration::from_secs(5)))?;
+    let began = Instant::now();
+    socket.connect(&plan.address.into())?;
+    micros.push(began.elapsed().as_secs_f64() * 1e6);
+    Ok(socket.into())
+}
+
+fn read(mut stream: &TcpStream) -> anyhow::Result<String> {
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut said = String::new();
+    stream.read_to_string(&mut said)?;
+    Ok(said.trim_end().to_owned())
 }

@@ -47,10 +47,7 @@ enum Role {
         addresses: Vec<SocketAddr>,
     },
     /// Connects, and tells what its socket says of both ends
-    Connect {
-        /// Where to
-        address: SocketAddr,
-    },
+    Connect(connect::Plan),
     /// Holds many connections to an echo server while others come and go
     Soak(soak::Plan),
 }
@@ -61,7 +58,7 @@ fn main() -> anyhow::Result<()> {
         Role::TcpEcho { addresses } => serve(&addresses, tcp::echo),
         Role::Greeter { addresses } => serve(&addresses, tcp::greeter),
         Role::WhoAmI { addresses } => serve(&addresses, tcp::who_am_i),
-        Role::Connect { address } => connect::run(address),
+        Role::Connect(plan) => connect::run(&plan),
         Role::Soak(plan) => soak::run(&plan),
     }
 }

@@ -1,0 +1,31 @@
+//! The kernel side by itself: the programs, their maps and the sockets in the pods, with no proxy behind them. Needs root;
+//! without it the tests say so and pass.
+//!
+//! The test process stands where the agent would: it holds a [`Mesh`], accepts what is steered, and notes what it was told.
+//! The apps are `mesh-peer` processes in the pods' namespaces and cgroups.
+
+#[path = "kernel/failure.rs"]
+mod failure;
+#[path = "kernel/inbound.rs"]
+mod inbound;
+#[path = "kernel/life.rs"]
+mod life;
+#[path = "kernel/outbound.rs"]
+mod outbound;
+#[path = "kernel/rig.rs"]
+mod rig;
+
+/// A [`rig::Rig`] with these pods, or the end of the test with a line that says what it needs.
+macro_rules! rig_or_skip {
+    ($($pod:expr),+ $(,)?) => {
+        rig_or_skip!(with |_: &mut mesh_agent::model::config::Mesh| {}; $($pod),+)
+    };
+    (with $change:expr; $($pod:expr),+ $(,)?) => {{
+        if !harness::world::is_root() {
+            eprintln!("skipped: needs root");
+            return Ok(());
+        }
+        $crate::rig::Rig::start(&[$($pod),+], $change)?
+    }};
+}
+pub(crate) use rig_or_skip;

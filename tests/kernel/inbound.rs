@@ -1,0 +1,69 @@
+//! What comes in to a workload, the agent accepts; what the agent delivers, the app accepts, and sees the true client.
+
+use std::io::Read as _;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd as _;
+use std::time::Duration;
+
+use mesh_agent::model::flow::Direction;
+use socket2::Domain;
+
+use crate::rig::{connect, listen};
+use crate::rig_or_skip;
+
+#[test]
+fn connections_from_outside_reach_the_agent_first() -> anyhow::Result<()> {
+    let rig = rig_or_skip!(with |config: &mut mesh_agent::model::config::Mesh| {
+        // Only the server is meshed.
+        config.workloads.retain(|workload| workload.name.as_str() == "server");
+    }; "client", "server");
+    for (n, to) in rig.pod("server").at(80).into_iter().enumerate() {
+        let told = connect(rig.pod("client"), &[&to.to_string()])?;
+        let accepted = rig.wait_accepted(n)?;
+        assert_eq!(accepted.direction, Direction::Inbound);
+        assert_eq!(accepted.destination, Some(to));
+        assert_eq!(Some(accepted.peer.to_string().as_str()), told["local"].as_str());
+    }
+    assert_eq!(rig.count("inbound_steered"), 2);
+    Ok(())
+}
+
+#[test]
+fn the_app_sees_the_client_the_agent_presents() -> anyhow::Result<()> {
+    let rig = rig_or_skip!("server");
+    let server = rig.pod("server");
+    // One app that listens on either family, one on both at once.
+    let addresses = ["0.0.0.0:80", "[::]:81"];
+    let _app = server.peer(&["who-am-i", addresses[0], addresses[1]])?;
+    let pod = &rig.mesh.pods()[0];
+    for (port, to, client, seen) in [
+        (80, server.v4().into(), "192.0.2.7:1234", "192.0.2.7:1234"),
+        (81, server.v6().into(), "[2001:db8::7]:1234", "[2001:db8::7]:1234"),
+        (81, server.v4().into(), "192.0.2.8:1234", "[::ffff:192.0.2.8]:1234"),
+    ] {
+        let to = SocketAddr::new(to, port);
+        let socket = pod.netns.tcp(Domain::for_address(to))?;
+        rig.mesh.steering().present_client(socket.as_fd(), pod.id, client.parse()?)?;
+        socket.set_nonblocking(false)?;
+        socket.connect_timeout(&to.into(), Duration::from_secs(5))?;
+        let mut stream = TcpStream::from(socket);
+        // What the agent itself is told stays true.
+        assert_eq!(stream.peer_addr()?, to);
+        let mut said = String::new();
+        stream.read_to_string(&mut said)?;
+        assert_eq!(said, format!("{seen} {seen}\n"));
+    }
+    assert_eq!((rig.count("inbound_local"), rig.count("inbound_steered")), (3, 0));
+    Ok(())
+}
+
+#[test]
+fn a_client_that_is_not_presented_is_the_agent() -> anyhow::Result<()> {
+    let rig = rig_or_skip!("server");
+    let server = rig.pod("server");
+    let to = server.at(80)[0];
+    let listener = listen(server, to)?;
+    let stream = server.enter(|| TcpStream::connect(to))?;
+    assert_eq!(listener.accept()?.1, stream.local_addr()?);
+    Ok(())
+}
