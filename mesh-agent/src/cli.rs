@@ -12,7 +12,8 @@ use crate::app::{self, AppError};
 use crate::check;
 use crate::drain::Outcome;
 use crate::file::{self, ConfigErrors};
-use crate::settings::{Command, Run, Settings, Source};
+use crate::kernel::pin::{self, PinsError};
+use crate::settings::{Command, Pins, Run, Settings, Source};
 
 /// Does what the command line asks for.
 #[must_use]
@@ -24,7 +25,8 @@ pub fn main(settings: &Settings) -> ExitCode {
         Command::Check(format) => return check::run(format.json),
         Command::Workloads(query) => list::workloads(query),
         Command::Connections(query) => list::connections(query),
-        Command::Load(_) | Command::Unload(_) => Err(Failure::NoKernelSide),
+        Command::Load(pins) => load(pins),
+        Command::Unload(pins) => pin::unload(&pins.pin_path).map_err(Failure::from),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -54,15 +56,24 @@ fn validate(source: &Source) -> Result<(), Failure> {
     print(&format!("{}: ok\n", source.file.display()))
 }
 
+fn load(pins: &Pins) -> Result<(), Failure> {
+    let mut text = String::new();
+    for verified in pin::load(&pins.pin_path)? {
+        let count = verified.instructions.map_or_else(|| "?".to_owned(), |count| count.to_string());
+        text.push_str(&format!("{:12} {count:>6} instructions verified\n", verified.program));
+    }
+    print(&format!("{text}pinned under {}\n", pins.pin_path.display()))
+}
+
 /// Why a command did not succeed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     /// The configuration is wrong.
     #[error("{0}")]
     Config(#[from] ConfigErrors),
-    /// Placeholder until the kernel side lands.
-    #[error("the kernel side is not built yet")]
-    NoKernelSide,
+    /// The programs could not be pinned, or the pins not removed.
+    #[error(transparent)]
+    Pins(#[from] PinsError),
     /// The agent could not start, or not go on.
     #[error(transparent)]
     App(#[from] AppError),

@@ -6,6 +6,7 @@
 //! sync     applies them, tries again, reports drift      maps: the typed maps behind a trait, real and fake
 //! steering what the data path asks                       counters, log: what the programs tell
 //! pin      `mesh-agent load` and `unload`                cgroup, bpffs: the two file systems all this lives in
+//! probe    what this kernel can do, by trying             query: what others have attached
 //! ```
 //!
 //! The only module that knows aya.
@@ -17,7 +18,10 @@ pub(crate) mod counters;
 pub(crate) mod loader;
 pub(crate) mod log;
 pub(crate) mod maps;
+pub mod pin;
 pub(crate) mod plan;
+pub mod probe;
+mod query;
 pub(crate) mod steering;
 pub(crate) mod sync;
 

@@ -46,9 +46,9 @@ pub enum Command {
     Workloads(Query),
     /// List the open connections of the running agent
     Connections(Query),
-    /// Load every kernel program, to see that this kernel accepts them, and unload them again
+    /// Load every kernel program and pin it, to see what this kernel makes of them
     Load(Pins),
-    /// Remove what an agent that no longer runs has left under the pin path
+    /// Remove what `load` has pinned
     Unload(Pins),
 }
 

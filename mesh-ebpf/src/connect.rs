@@ -10,9 +10,10 @@ use mesh_common::decide::{Failure, Question, Verdict, Way, decide};
 use mesh_common::flow::{Addr, Family, Hidden, PortBe};
 use mesh_common::workload::Workload;
 
+use crate::context;
 use crate::emit::settle;
 use crate::exclude::is_excluded;
-use crate::maps::HIDDEN;
+use crate::hidden::Socket;
 use crate::who::{self, Who};
 
 /// A connection of an IPv4 socket.
@@ -36,10 +37,10 @@ pub(crate) fn connect6(ctx: &SockAddrContext) -> Option<Verdict> {
         return None;
     }
     // SAFETY: the context is valid while the program runs.
-    let destination = Addr(unsafe { (*ctx.sock_addr).user_ip6 });
+    let destination = Addr(unsafe { context::load(&raw const (*ctx.sock_addr).user_ip6) });
     connect(ctx, destination, |to| {
         // SAFETY: as above; this field may be written.
-        unsafe { (*ctx.sock_addr).user_ip6 = to.0 };
+        unsafe { context::store(&raw mut (*ctx.sock_addr).user_ip6, to.0) };
     })
 }
 
@@ -50,15 +51,17 @@ fn connect(ctx: &SockAddrContext, destination: Addr, rewrite: impl FnOnce(Addr))
         Who::Workload(workload) => workload,
         Who::Unclear(workload) => return Some(settle(workload, Way::Outbound, Err(Failure::NoConfig))),
     };
-    // SAFETY: the context is valid while the program runs. The port's two bytes are the first of the field.
+    // SAFETY: the context is valid while the program runs, and the field is its socket.
+    let socket = unsafe { Socket::new((*ctx.sock_addr).__bindgen_anon_1.sk) }?;
+    // SAFETY: as above. The port's two bytes are the first of the field.
     let port = PortBe(unsafe { (*ctx.sock_addr).user_port } as u16);
     let question = Question::Connect {
         destination,
         excluded: !destination.is_local() && is_excluded(destination, port),
-        bound_to_device: is_bound_to_device(ctx),
+        bound_to_device: socket.is_bound_to_device(),
     };
     let outcome = match decide(workload, question) {
-        Verdict::Steer(family) => steer(ctx, workload, family, destination, port).map(|listener| {
+        Verdict::Steer(family) => steer(workload, family, socket, destination, port).map(|listener| {
             rewrite(Addr::loopback(family));
             // SAFETY: the context is valid while the program runs; this field may be written.
             unsafe { (*ctx.sock_addr).user_port = u32::from(listener.0) };
@@ -69,7 +72,8 @@ fn connect(ctx: &SockAddrContext, destination: Addr, rewrite: impl FnOnce(Addr))
     let verdict = settle(workload, Way::Outbound, outcome);
     report(ctx, workload, verdict, destination, port);
     if !matches!(verdict, Verdict::Steer(_)) {
-        forget(ctx);
+        // A socket may connect again after an attempt that was steered; what it hid then must not show now.
+        socket.reveal();
     }
     Some(verdict)
 }
@@ -77,30 +81,18 @@ fn connect(ctx: &SockAddrContext, destination: Addr, rewrite: impl FnOnce(Addr))
 /// Remembers the destination with the socket and answers where the agent listens.
 #[inline(always)]
 fn steer(
-    ctx: &SockAddrContext,
     workload: &Workload,
     family: Family,
+    socket: Socket,
     destination: Addr,
     port: PortBe,
 ) -> Result<PortBe, Failure> {
     let listener = workload.outbound(family).ok_or(Failure::NoListener)?;
-    // SAFETY: the context is valid while the program runs.
-    let hidden = unsafe { HIDDEN.get_or_insert_ptr_mut(ctx, None) };
-    if hidden.is_null() {
-        return Err(Failure::NoMemory);
+    if socket.hide(Hidden::destination(workload.pod, destination, port)) {
+        Ok(listener)
+    } else {
+        Err(Failure::NoMemory)
     }
-    // SAFETY: the storage is this socket's, which the caller of `connect` has locked, and lives as long as the socket.
-    unsafe { *hidden = Hidden::destination(workload.pod, destination, port) };
-    Ok(listener)
-}
-
-/// A socket may connect again after an attempt that was steered; what it hid then must not show now.
-#[inline(always)]
-fn forget(ctx: &SockAddrContext) {
-    // SAFETY: the context is valid while the program runs.
-    let sk = unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk };
-    // SAFETY: the socket is the context's. That there is nothing to delete is the ordinary case.
-    let _ = unsafe { HIDDEN.delete(sk) };
 }
 
 #[inline(always)]
@@ -112,14 +104,6 @@ fn is_tcp(ctx: &SockAddrContext, family: u32) -> bool {
     // SAFETY: as above.
     let protocol = unsafe { (*ctx.sock_addr).protocol };
     asked == family && kind == SOCK_STREAM && protocol == IPPROTO_TCP
-}
-
-#[inline(always)]
-fn is_bound_to_device(ctx: &SockAddrContext) -> bool {
-    // SAFETY: the context is valid while the program runs.
-    let sk = unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk };
-    // SAFETY: the socket is the context's; this field may be read.
-    unsafe { (*sk).bound_dev_if != 0 }
 }
 
 /// For `--kernel-log`; without it the verifier removes every line of this.

@@ -5,21 +5,21 @@
 //! lives for microseconds, however slow the accepting process is, and however short the connection. What is never picked up
 //! goes when the connecting socket closes.
 
-use core::ptr;
-
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{
-    BPF_SK_STORAGE_GET_F_CREATE, BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB,
-    BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_TCP_CLOSE,
+    BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB,
+    BPF_SOCK_OPS_STATE_CB_FLAG, BPF_TCP_CLOSE,
 };
-use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_sk_storage_get};
+use aya_ebpf::helpers::generated::bpf_get_netns_cookie;
 use aya_ebpf::programs::SockOpsContext;
 use aya_log_ebpf::warn;
 use mesh_common::counter::Counter;
 use mesh_common::flow::{Addr, FlowKey, Hidden, PortBe};
 
+use crate::context;
 use crate::emit::count;
-use crate::maps::{HANDSHAKES, HIDDEN};
+use crate::hidden::Socket;
+use crate::maps::HANDSHAKES;
 
 /// Looks at one event of one socket.
 #[inline(always)]
@@ -34,18 +34,14 @@ pub(crate) fn observe(ctx: &SockOpsContext) {
 
 #[inline(always)]
 fn put_down(ctx: &SockOpsContext) {
-    let hidden = storage(ctx, 0);
-    // SAFETY: null, or the socket's storage, which lives as long as the socket.
-    let Some(hidden) = (unsafe { hidden.as_ref() }) else { return };
-    let other = hidden.for_other_side();
+    let Some(other) = socket(ctx).and_then(Socket::hidden).map(Hidden::for_other_side) else { return };
     let (local, remote) = ends(ctx);
-    let key = FlowKey::new(netns(ctx), local, remote);
-    if HANDSHAKES.insert(key, other, 0).is_err() {
+    if HANDSHAKES.insert(FlowKey::new(netns(ctx), local, remote), other, 0).is_err() {
         count(Counter::HandshakeMapFull);
         warn!(ctx, "pod {}: too many handshakes at once, an original address is lost", other.pod);
         return;
     }
-    // Without this event an entry could be left behind; the flag cannot be refused to a socket that has storage.
+    // Without this event an entry could be left behind; the flag cannot be refused to a full socket.
     let _ = ctx.set_cb_flags(ctx.cb_flags() as i32 | BPF_SOCK_OPS_STATE_CB_FLAG as i32);
 }
 
@@ -54,15 +50,10 @@ fn pick_up(ctx: &SockOpsContext) {
     let (local, remote) = ends(ctx);
     let key = FlowKey::new(netns(ctx), remote, local);
     // SAFETY: the entry is removed by this program alone, below, after it was copied.
-    let Some(hidden) = (unsafe { HANDSHAKES.get(key) }) else { return };
-    let hidden = *hidden;
-    let place = storage(ctx, BPF_SK_STORAGE_GET_F_CREATE.into());
-    if place.is_null() {
+    let Some(hidden) = (unsafe { HANDSHAKES.get(key) }).copied() else { return };
+    if !socket(ctx).is_some_and(|socket| socket.hide(hidden)) {
         count(Counter::AcceptNoMemory);
         warn!(ctx, "pod {}: no memory at an accepted socket, an original address is lost", hidden.pod);
-    } else {
-        // SAFETY: the storage is this socket's, which nobody else has yet.
-        unsafe { *place = hidden };
     }
     // Fails only if the connecting socket was closed and cleared it.
     let _ = HANDSHAKES.remove(key);
@@ -75,17 +66,10 @@ fn clear(ctx: &SockOpsContext) {
     let _ = HANDSHAKES.remove(FlowKey::new(netns(ctx), local, remote));
 }
 
-/// The hidden end's place at the event's socket, or null.
 #[inline(always)]
-fn storage(ctx: &SockOpsContext, flags: u64) -> *mut Hidden {
-    // SAFETY: the context is valid while the program runs.
-    let sk = unsafe { (*ctx.ops).__bindgen_anon_2.sk };
-    if sk.is_null() {
-        return ptr::null_mut();
-    }
-    let map = (&raw const HIDDEN).cast_mut().cast();
-    // SAFETY: map and socket are what the helper asks for; it answers null or a place of the map's value type.
-    unsafe { bpf_sk_storage_get(map, sk.cast(), ptr::null_mut(), flags) }.cast()
+fn socket(ctx: &SockOpsContext) -> Option<Socket> {
+    // SAFETY: the context is valid while the program runs, and the field is its socket.
+    unsafe { Socket::new((*ctx.ops).__bindgen_anon_2.sk) }
 }
 
 #[inline(always)]
@@ -98,7 +82,10 @@ fn netns(ctx: &SockOpsContext) -> u64 {
 #[inline(always)]
 fn ends(ctx: &SockOpsContext) -> ((Addr, PortBe), (Addr, PortBe)) {
     let (local, remote) = if ctx.family() == AF_INET6 {
-        (Addr(ctx.local_ip6()), Addr(ctx.remote_ip6()))
+        // SAFETY: the context is valid while the program runs.
+        let local = unsafe { context::load(&raw const (*ctx.ops).local_ip6) };
+        // SAFETY: as above.
+        (Addr(local), Addr(unsafe { context::load(&raw const (*ctx.ops).remote_ip6) }))
     } else {
         (Addr::v4(ctx.local_ip4()), Addr::v4(ctx.remote_ip4()))
     };

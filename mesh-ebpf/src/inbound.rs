@@ -8,6 +8,7 @@ use aya_log_ebpf::{debug, warn};
 use mesh_common::decide::{Failure, Question, Verdict, Way, decide};
 use mesh_common::flow::{Addr, PortBe};
 
+use crate::context;
 use crate::emit::settle;
 use crate::exclude::is_excluded;
 use crate::maps::{LISTENERS, POD};
@@ -48,9 +49,9 @@ fn addresses(ctx: &SkLookupContext) -> (Addr, Addr) {
     // SAFETY: the context is valid while the program runs.
     if unsafe { (*ctx.lookup).family } == AF_INET6 {
         // SAFETY: as above.
-        let client = unsafe { (*ctx.lookup).remote_ip6 };
+        let client = unsafe { context::load(&raw const (*ctx.lookup).remote_ip6) };
         // SAFETY: as above.
-        (Addr(client), Addr(unsafe { (*ctx.lookup).local_ip6 }))
+        (Addr(client), Addr(unsafe { context::load(&raw const (*ctx.lookup).local_ip6) }))
     } else {
         // SAFETY: as above.
         let client = unsafe { (*ctx.lookup).remote_ip4 };

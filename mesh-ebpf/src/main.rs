@@ -11,9 +11,11 @@
 #![allow(unsafe_code, reason = "the kernel's contexts and helpers are raw pointers; the verifier proves their use")]
 
 mod connect;
+mod context;
 mod emit;
 mod exclude;
 mod handshake;
+mod hidden;
 mod inbound;
 mod maps;
 mod peername;

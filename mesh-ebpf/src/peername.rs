@@ -5,7 +5,8 @@
 use aya_ebpf::programs::SockAddrContext;
 use mesh_common::flow::Hidden;
 
-use crate::maps::HIDDEN;
+use crate::context;
+use crate::hidden::Socket;
 
 /// For an IPv4 socket, which can show IPv4 addresses only.
 #[inline(always)]
@@ -24,16 +25,14 @@ pub(crate) fn show4(ctx: &SockAddrContext) {
 pub(crate) fn show6(ctx: &SockAddrContext) {
     let Some(hidden) = hidden_end(ctx) else { return };
     // SAFETY: the context is valid while the program runs; this field may be written.
-    unsafe { (*ctx.sock_addr).user_ip6 = hidden.addr.0 };
+    unsafe { context::store(&raw mut (*ctx.sock_addr).user_ip6, hidden.addr.0) };
     // SAFETY: as above.
     unsafe { (*ctx.sock_addr).user_port = u32::from(hidden.port.0) };
 }
 
 #[inline(always)]
 fn hidden_end(ctx: &SockAddrContext) -> Option<Hidden> {
-    // SAFETY: the context is valid while the program runs.
-    let hidden = unsafe { HIDDEN.get_ptr_mut(ctx) };
-    // SAFETY: null, or the socket's storage, which lives as long as the socket.
-    let hidden = unsafe { hidden.as_ref() }?;
-    hidden.is_shown().then_some(*hidden)
+    // SAFETY: the context is valid while the program runs, and the field is its socket.
+    let socket = unsafe { Socket::new((*ctx.sock_addr).__bindgen_anon_1.sk) }?;
+    socket.hidden().filter(Hidden::is_shown)
 }

@@ -60,7 +60,12 @@ pub(crate) fn id(folder: &Path) -> io::Result<u64> {
 
 /// The first mount of a file system type in a table as `/proc/self/mounts` shows it.
 pub(crate) fn mount_of(kind: &str, mounts: &str) -> Option<PathBuf> {
-    mounts.lines().find_map(|line| {
+    mounts_of(kind, mounts).next()
+}
+
+/// All of them.
+pub(crate) fn mounts_of(kind: &str, mounts: &str) -> impl Iterator<Item = PathBuf> {
+    mounts.lines().filter_map(move |line| {
         let mut fields = line.split(' ').skip(1);
         let path = fields.next()?;
         (fields.next()? == kind).then(|| PathBuf::from(unescape(path)))

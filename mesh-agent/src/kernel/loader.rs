@@ -155,6 +155,11 @@ pub(crate) fn object(log: bool, pod: Option<&Workload>) -> Result<Ebpf, KernelEr
     loader.load(OBJECT).map_err(|source| KernelError::Object(Box::new(source)))
 }
 
+/// The error for a map the object lacks.
+pub(crate) fn missing_map(map: &'static str) -> KernelError {
+    TableError::Missing { map }.into()
+}
+
 pub(crate) fn load_program(ebpf: &mut Ebpf, name: &'static str) -> Result<(), KernelError> {
     let loaded = match program(ebpf, name)? {
         Program::SockOps(program) => SockOps::load(program),
