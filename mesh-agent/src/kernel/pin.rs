@@ -140,7 +140,9 @@ fn mount_if_needed(pin_path: &Path) -> Result<Option<PathBuf>, PinsError> {
 /// Unless somebody else has something there by now.
 fn unmount(mount: &Path) -> Result<(), PinsError> {
     let others = fs::read_dir(mount).map_err(io_error(mount))?;
-    if others.flatten().any(|entry| entry.file_name() != MOUNTED_BY_LOAD) {
+    // Only the kernel makes names with a dot here.
+    let is_somebodys = |name: &str| name != MOUNTED_BY_LOAD && !name.contains('.');
+    if others.flatten().any(|entry| is_somebodys(&entry.file_name().to_string_lossy())) {
         return Ok(());
     }
     bpffs::unmount(mount).map_err(io_error(mount))
