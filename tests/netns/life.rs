@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use harness::agent::Agent;
+use harness::agent::{Agent, Options};
 use harness::config::{all_to, bootstrap, cluster, http, service};
 use harness::echo::HttpServer;
 use harness::footprint::{Footprint, map_entries};
@@ -16,11 +16,16 @@ use crate::world_or_skip;
 
 /// One service, `server`, on both families.
 fn one_service(world: &World, pods: &[&str]) -> anyhow::Result<(HttpServer, Agent)> {
+    one_service_under(&options().inside(&world.agent_cgroup())?, world, pods)
+}
+
+/// As [`one_service`], with an agent started in this way.
+fn one_service_under(options: &Options, world: &World, pods: &[&str]) -> anyhow::Result<(HttpServer, Agent)> {
     let server = world.pod("server");
     let http_server = server.enter(|| HttpServer::start(server.at(8080)[0], "server"))?;
     let listeners = vips(80).map(|vip| service(vip, http(all_to("server"))));
-    let agent = mesh(world, pods, &listeners, &[cluster("server", &server.at(8080)[..1])])?;
-    Ok((http_server, agent))
+    let config = bootstrap(&listeners, &[cluster("server", &server.at(8080)[..1])]);
+    Ok((http_server, options.start(world.mesh(pods, config))?))
 }
 
 #[test]
@@ -65,7 +70,8 @@ fn sigterm_lets_a_pods_request_finish() -> anyhow::Result<()> {
 fn an_agent_that_ends_leaves_nothing() -> anyhow::Result<()> {
     let world = world_or_skip!("client", "server");
     let mount = cgroup_mount()?;
-    let (_server, mut agent) = one_service(&world, &["client", "server"])?;
+    // Among others in its cgroup, it makes one for itself.
+    let (_server, mut agent) = one_service_under(&options(), &world, &["client", "server"])?;
     assert_eq!(get(world.pod("client"), vips(80)[0], "/")?.0.status, 200);
     let held = Footprint::of(agent.pid())?;
     assert!(!held.programs.is_empty() || !held.links.is_empty(), "{held:?}");
@@ -83,7 +89,6 @@ fn an_agent_that_is_killed_stops_steering() -> anyhow::Result<()> {
     let world = world_or_skip!("client", "server");
     let (_server, mut agent) = one_service(&world, &["client", "server"])?;
     let held = Footprint::of(agent.pid())?;
-    let cgroup = own_cgroup(&agent, &cgroup_mount()?)?;
     agent.kill();
     agent.wait(Duration::from_secs(5))?;
     let programs = Footprint { maps: BTreeSet::new(), ..held };
@@ -97,10 +102,6 @@ fn an_agent_that_is_killed_stops_steering() -> anyhow::Result<()> {
     assert_eq!(get(world.pod("client"), vips(80)[0], "/")?.0.status, 200);
     next.stop()?;
     assert!(!world.pin_path().exists(), "pins");
-    if let Some(cgroup) = cgroup {
-        // Nobody could remove it for a killed process.
-        let _ = std::fs::remove_dir(cgroup);
-    }
     Ok(())
 }
 
