@@ -50,6 +50,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     for arguments in selection.invocations(&runnable.iter().map(|it| it.0).collect::<Vec<_>>()) {
         count += cargo_test(&arguments, &selection)?;
     }
+    // A part of a test's name means none of the demo's checks.
+    if selection.filter().is_none() && runnable.iter().any(|(suite, _)| suite.is_demo()) {
+        count += demo()?;
+    }
     for (suite, obstacle) in skipped {
         println!("skipped: {}: {}", suite.name, obstacle.unwrap_or_default());
         count.skipped += 1;
@@ -69,6 +73,15 @@ fn obstacle(suite: &Suite) -> Option<String> {
         return Some(format!("{error:#}"));
     }
     None
+}
+
+/// The demo, driven and checked by itself: one test, as it ends in one line.
+fn demo() -> Result<Count> {
+    println!("\ndemo --check");
+    let mut demo = Command::new(workspace::debug_program("demo"));
+    let passed =
+        process::status(demo.arg("--check").env("MESH_AGENT_BIN", workspace::debug_program("mesh-agent")))?.success();
+    Ok(Count { passed: u64::from(passed), failed: u64::from(!passed), skipped: 0 })
 }
 
 /// Runs cargo test, showing its output as it comes.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::workspace;
 
-/// A test program of package mesh-tests: a file of tests/.
+/// A test program of package mesh-tests, which is a file of tests/, or the demo, which checks itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Suite {
     pub(crate) name: String,
@@ -15,6 +15,11 @@ pub(crate) struct Suite {
 }
 
 impl Suite {
+    /// Whether it is the demo.
+    pub(crate) fn is_demo(&self) -> bool {
+        self.name == DEMO
+    }
+
     fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -27,7 +32,7 @@ impl Suite {
 /// All suites, by name. A new file of tests/ needs no entry here.
 pub(crate) fn all() -> Result<Vec<Suite>> {
     let folder = workspace::root().join("tests");
-    let mut names = BTreeSet::new();
+    let mut names = BTreeSet::from([DEMO.to_owned()]);
     for entry in fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
         let path = entry?.path();
         if path.extension().is_some_and(|it| it == "rs")
@@ -70,7 +75,8 @@ impl Selection {
 
     /// The arguments of each cargo run: cargo takes documentation tests only alone.
     pub(crate) fn invocations(&self, suites: &[&Suite]) -> Vec<Vec<String>> {
-        let mut programs: Vec<_> = suites.iter().flat_map(|suite| ["--test".to_owned(), suite.name.clone()]).collect();
+        let programs = suites.iter().filter(|suite| !suite.is_demo());
+        let mut programs: Vec<_> = programs.flat_map(|suite| ["--test".to_owned(), suite.name.clone()]).collect();
         if matches!(self, Self::Suite(_)) {
             return if programs.is_empty() { Vec::new() } else { vec![programs] };
         }
@@ -83,6 +89,8 @@ impl Selection {
 const WITHOUT_ROOT: [&str; 3] = ["direct", "deploy", CONFORMANCE];
 
 const CONFORMANCE: &str = "conformance";
+
+const DEMO: &str = "demo";
 
 #[cfg(test)]
 mod tests {
@@ -103,6 +111,13 @@ mod tests {
             [vec!["--lib", "--bins", "--test", "direct", "--test", "netns"], vec!["--doc"]]
         );
         assert_eq!(Selection::new(None, &suites).filter(), None);
+    }
+
+    #[test]
+    fn the_demo_is_no_program_of_cargo_test() {
+        let demo = Suite::new("demo");
+        let selection = Selection::new(Some("demo"), std::slice::from_ref(&demo));
+        assert!(demo.needs_root && selection.has(&demo) && selection.invocations(&[&demo]).is_empty());
     }
 
     #[test]
