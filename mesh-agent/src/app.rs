@@ -4,6 +4,7 @@
 //! the data threads ([`crate::proxy`]). Sockets are bound before anything is steered to them, and steering stops before they close.
 
 mod bind;
+mod memory;
 
 use std::collections::HashMap;
 use std::io;
@@ -27,6 +28,7 @@ use crate::snapshot::Rejected;
 use crate::telemetry::{KernelCounter, Telemetry};
 
 pub use bind::BindError;
+use memory::Memory;
 
 /// How long the first look-up of names may hold up the start.
 const WARM_UP: Duration = Duration::from_secs(5);
@@ -150,7 +152,7 @@ async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome,
 
     let outcome = tokio::select! {
         outcome = signals.drain(&trigger, settings.drain.timeout) => outcome,
-        error = look_after(&mut rollout, &mut resolver, mesh.as_mut(), &threads, &pods, watcher.signaled()) => return Err(error.into()),
+        error = look_after(&mut rollout, &mut resolver, mesh.as_mut(), &threads, &pods, &telemetry, watcher.signaled()) => return Err(error.into()),
     };
     tracing::info!(?outcome, "drained");
     threads.join();
@@ -210,8 +212,10 @@ async fn look_after(
     mut mesh: Option<&mut Mesh>,
     threads: &DataThreads,
     pods: &Mutex<Vec<Arc<Pod>>>,
+    telemetry: &Telemetry,
     draining: impl Future<Output = ()>,
 ) -> ThreadError {
+    let mut memory = Memory::default();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tokio::pin!(draining);
@@ -232,6 +236,7 @@ async fn look_after(
                 }
             }
             _ = tick.tick() => {
+                memory.look_after(telemetry.active_connections(), std::time::Instant::now());
                 let gone = mesh.as_mut().map(|mesh| mesh.tick()).unwrap_or_default();
                 for pod in gone {
                     if let Err(error) = forget(&pod, threads, pods).await {

@@ -94,6 +94,13 @@ impl Telemetry {
         views
     }
 
+    /// Connections from clients open now.
+    #[must_use]
+    pub fn active_connections(&self) -> u64 {
+        let closed = self.sum(|counters| &counters.connections_closed);
+        self.sum(|counters| &counters.connections_opened).saturating_sub(closed)
+    }
+
     fn edge_totals(&self) -> BTreeMap<(Source, Destination), EdgeTotals> {
         let mut totals: BTreeMap<_, EdgeTotals> = BTreeMap::new();
         for shard in &self.shards {

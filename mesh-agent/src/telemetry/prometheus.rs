@@ -35,10 +35,9 @@ fn process(text: &mut Text, telemetry: &Telemetry) {
 }
 
 fn connections(text: &mut Text, telemetry: &Telemetry) {
-    let closed = telemetry.sum(|c| &c.connections_closed);
     let opened = telemetry.sum(|c| &c.connections_opened);
     text.single("downstream_connections_total", "counter", "Connections accepted from clients.", opened);
-    let active = opened.saturating_sub(closed);
+    let active = telemetry.active_connections();
     text.single("downstream_connections_active", "gauge", "Connections from clients open now.", active);
     text.single(
         "downstream_connections_unlisted_total",

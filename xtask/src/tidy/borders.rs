@@ -64,7 +64,8 @@ const HOMES: [(&str, &[&str]); 6] = [
 ];
 
 /// Modules whose unsafe code is reviewed as such.
-const UNSAFE: [&str; 4] = ["mesh-ebpf", "mesh-common", "mesh-agent/src/kernel", "mesh-agent/src/pod/netns"];
+const UNSAFE: [&str; 5] =
+    ["mesh-ebpf", "mesh-common", "mesh-agent/src/kernel", "mesh-agent/src/pod/netns", "mesh-agent/src/app/memory"];
 
 #[cfg(test)]
 mod tests {
