@@ -13,6 +13,7 @@ mod accept;
 mod chain;
 mod connection;
 mod detect;
+mod error;
 mod http;
 mod opaque;
 mod origin;

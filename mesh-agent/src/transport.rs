@@ -3,6 +3,7 @@
 //! A [`Target`] says all that makes two upstream connections interchangeable; it is also the key of the connection pool.
 
 mod connect;
+pub mod pool;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -40,5 +41,13 @@ impl Target {
             place: self.place.as_ref().map(|pod| pod.id),
             client: self.client.map(|client| client.ip()),
         }
+    }
+}
+
+impl TargetKey {
+    /// The peer.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 }

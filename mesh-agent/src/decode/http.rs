@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::decode::fields::Fields;
 use crate::decode::http_options::{
-    COMMON, Common, HTTP_FILTER, HTTP1, HTTP2, accept_http_10, common_options, http_filters, http2_options,
+    COMMON, Common, HTTP_FILTER, HTTP1, HTTP2, common_options, http_filters, http1_options, http2_options,
 };
 use crate::decode::kind::Kind;
 use crate::decode::route::{ROUTE_CONFIGURATION, route_configuration};
@@ -33,7 +33,7 @@ pub(crate) fn http_connection_manager(fields: &Fields<'_>) -> Option<HttpConnect
     let suppress_envoy_headers = http_filters(fields, HTTP_FILTER);
     let Common { idle_timeout, max_headers_count } =
         fields.message("common_http_protocol_options", COMMON, common_options).unwrap_or_default();
-    let accept_http_10 = fields.message("http_protocol_options", HTTP1, accept_http_10).unwrap_or_default();
+    let http1 = fields.message("http_protocol_options", HTTP1, http1_options).unwrap_or_default();
     let http2 = fields.message("http2_protocol_options", HTTP2, http2_options).unwrap_or_default();
     let upgrades = upgrades(fields);
     only_defaults(fields);
@@ -66,7 +66,8 @@ pub(crate) fn http_connection_manager(fields: &Fields<'_>) -> Option<HttpConnect
         upgrades,
         normalize_path: fields.flag("normalize_path", false),
         merge_slashes: fields.flag("merge_slashes", false),
-        accept_http_10,
+        accept_http_10: http1.accept_http_10,
+        http1_trailers: http1.trailers,
         suppress_envoy_headers,
         http2,
         // Last: without routes there is nothing, but everything else has been looked at.

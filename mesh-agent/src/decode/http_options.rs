@@ -63,10 +63,19 @@ pub(crate) fn common_options(fields: &Fields<'_>) -> Option<Common> {
     })
 }
 
-/// `Http1ProtocolOptions` of the client's side: whether HTTP/1.0 is answered.
-pub(crate) fn accept_http_10(fields: &Fields<'_>) -> Option<bool> {
+/// `Http1ProtocolOptions` of the client's side.
+#[derive(Debug, Default)]
+pub(crate) struct Http1 {
+    pub(crate) accept_http_10: bool,
+    pub(crate) trailers: bool,
+}
+
+pub(crate) fn http1_options(fields: &Fields<'_>) -> Option<Http1> {
     upstream_http1(fields)?;
-    Some(fields.flag("accept_http_10", false))
+    Some(Http1 {
+        accept_http_10: fields.flag("accept_http_10", false),
+        trailers: fields.flag("enable_trailers", false),
+    })
 }
 
 /// `Http1ProtocolOptions` of the upstream's side, where nothing can be chosen.

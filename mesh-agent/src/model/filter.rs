@@ -83,6 +83,8 @@ pub struct HttpConnectionManager {
     pub merge_slashes: bool,
     /// `http_protocol_options.accept_http_10`.
     pub accept_http_10: bool,
+    /// `http_protocol_options.enable_trailers`: HTTP/1 trailers are passed on. Envoy's default: they are dropped.
+    pub http1_trailers: bool,
     /// The router's `suppress_envoy_headers`: no `x-envoy-*` headers are added.
     pub suppress_envoy_headers: bool,
     /// `http2_protocol_options` of the client's side.

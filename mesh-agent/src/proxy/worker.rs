@@ -14,6 +14,7 @@ use crate::model::cluster::Endpoint;
 use crate::model::flow::{Direction, Pod, Steering};
 use crate::proxy::connection::Origin;
 use crate::proxy::detect::ServerFirst;
+use crate::proxy::http::thread::HttpThread;
 use crate::proxy::tcp::Scratch;
 use crate::snapshot::{LiveCluster, Reader, Snapshot};
 use crate::telemetry::WorkerTelemetry;
@@ -44,6 +45,8 @@ pub(super) struct Worker {
     pub(super) steering: Option<Arc<dyn Steering>>,
     pub(super) server_first: Arc<ServerFirst>,
     pub(super) scratch: Scratch,
+    /// What this thread's HTTP connections share.
+    pub(super) http: HttpThread,
     snapshots: RefCell<Reader>,
     balancers: RefCell<Balancers>,
     random: Cell<u64>,
@@ -60,6 +63,7 @@ impl Worker {
             steering: tools.steering,
             server_first: tools.server_first,
             scratch: Scratch::default(),
+            http: HttpThread::default(),
             snapshots: RefCell::new(tools.snapshots),
             balancers: RefCell::default(),
             random: Cell::new(seed | 1),

@@ -47,7 +47,10 @@ pub(super) fn connection_manager(manager: &HttpConnectionManager) -> Value {
         .list("upgrade_configs", &manager.upgrades, |name| json!({ "upgrade_type": name }))
         .set("normalize_path", manager.normalize_path)
         .set("merge_slashes", manager.merge_slashes)
-        .set("http_protocol_options", json!({ "accept_http_10": manager.accept_http_10 }))
+        .set(
+            "http_protocol_options",
+            json!({ "accept_http_10": manager.accept_http_10, "enable_trailers": manager.http1_trailers }),
+        )
         .set("http2_protocol_options", http2(manager.http2))
         .done()
 }

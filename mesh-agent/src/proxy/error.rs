@@ -1,0 +1,190 @@
+//! Why a request or a connection failed, and all that follows from it, in one place: the status and text the client gets, the
+//! response flag and the label in telemetry. Texts and codes are Envoy's, because clients and operators know them.
+
+use std::borrow::Cow;
+use std::error::Error;
+
+use http::StatusCode;
+
+use crate::proxy::http::StreamError;
+use crate::transport::ConnectError;
+
+/// Whose doing it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The client's.
+    Client,
+    /// The agent's, or its configuration's.
+    Agent,
+    /// The endpoint's.
+    Upstream,
+}
+
+/// What happened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Kind {
+    /// The client left before it was answered.
+    #[error("client left")]
+    Gone(#[source] StreamError),
+    /// The request is not HTTP, or has two readings.
+    #[error("malformed request: {0}")]
+    Malformed(&'static str),
+    /// The request's head is larger than allowed.
+    #[error("request head too large")]
+    HeadTooLarge,
+    /// The request's transfer encoding is not `chunked`.
+    #[error("transfer encoding not supported")]
+    TransferEncoding,
+    /// The request names no host, or one that can't be.
+    #[error("no host")]
+    NoHost,
+    /// The request has no path.
+    #[error("no path")]
+    NoPath,
+    /// HTTP/1.0, where that is not accepted.
+    #[error("HTTP/1.0 not accepted")]
+    Http10,
+    /// The head did not arrive in time.
+    #[error("head did not arrive in time")]
+    HeadTimeout,
+    /// The request did not arrive in time.
+    #[error("request did not arrive in time")]
+    RequestTimeout,
+    /// Nothing moved for too long. `request_complete`: it was the endpoint that kept silent.
+    #[error("nothing moved for too long")]
+    Idle { request_complete: bool },
+    /// An upgrade that is not allowed.
+    #[error("upgrade not allowed")]
+    Upgrade,
+    /// No route takes the request.
+    #[error("no route")]
+    NoRoute,
+    /// The route's cluster is gone; the route says with which status that is answered.
+    #[error("no cluster")]
+    NoCluster(StatusCode),
+    /// The cluster has no endpoint.
+    #[error("cluster has no endpoint")]
+    NoEndpoint,
+    /// No connection to the endpoint.
+    #[error("no connection to the endpoint")]
+    Connect(#[source] ConnectError),
+    /// The endpoint broke off, before or after its head.
+    #[error("endpoint broke off")]
+    Upstream(#[source] StreamError),
+    /// The endpoint did not answer in time.
+    #[error("endpoint did not answer in time")]
+    Timeout,
+}
+
+/// A failed request or connection.
+#[derive(Debug, thiserror::Error)]
+#[error("{side:?}: {kind}")]
+pub(crate) struct ProxyError {
+    /// Whose doing it was.
+    pub(crate) side: Side,
+    /// What happened.
+    #[source]
+    pub(crate) kind: Kind,
+}
+
+impl ProxyError {
+    pub(crate) fn client(kind: Kind) -> Self {
+        Self { side: Side::Client, kind }
+    }
+
+    pub(crate) fn agent(kind: Kind) -> Self {
+        Self { side: Side::Agent, kind }
+    }
+
+    pub(crate) fn upstream(kind: Kind) -> Self {
+        Self { side: Side::Upstream, kind }
+    }
+
+    /// What the client is answered, if it is still there and has no answer yet.
+    pub(crate) fn status(&self) -> StatusCode {
+        match &self.kind {
+            Kind::Gone(_) | Kind::Malformed(_) | Kind::NoHost => StatusCode::BAD_REQUEST,
+            Kind::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Kind::TransferEncoding => StatusCode::NOT_IMPLEMENTED,
+            Kind::Http10 => StatusCode::UPGRADE_REQUIRED,
+            Kind::HeadTimeout | Kind::RequestTimeout | Kind::Idle { request_complete: false } => {
+                StatusCode::REQUEST_TIMEOUT
+            }
+            Kind::Upgrade => StatusCode::FORBIDDEN,
+            Kind::NoRoute | Kind::NoPath => StatusCode::NOT_FOUND,
+            Kind::NoCluster(status) => *status,
+            Kind::Upstream(StreamError::Malformed(_) | StreamError::HeadTooLarge) => StatusCode::BAD_GATEWAY,
+            Kind::NoEndpoint | Kind::Connect(_) | Kind::Upstream(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Timeout | Kind::Idle { request_complete: true } => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// Body of that answer.
+    pub(crate) fn text(&self) -> Cow<'static, str> {
+        match &self.kind {
+            Kind::Gone(_) | Kind::NoHost | Kind::NoPath | Kind::NoRoute | Kind::NoCluster(_) | Kind::Upgrade => {
+                "".into()
+            }
+            Kind::Malformed(_) => "Bad Request".into(),
+            Kind::HeadTooLarge => "Request Header Fields Too Large".into(),
+            Kind::TransferEncoding => "Not Implemented".into(),
+            Kind::Http10 => "Upgrade Required".into(),
+            Kind::HeadTimeout => "request header timeout".into(),
+            Kind::RequestTimeout => "request timeout".into(),
+            Kind::Idle { .. } => "stream timeout".into(),
+            Kind::NoEndpoint => "no healthy upstream".into(),
+            Kind::Timeout => "upstream request timeout".into(),
+            Kind::Connect(error) => match error {
+                ConnectError::Timeout { .. } => reset("connection timeout", None),
+                ConnectError::Socket { source, .. } => reset("local connection failure", Some(source)),
+                ConnectError::Refused { source, .. } => reset("remote connection failure", Some(source)),
+            },
+            Kind::Upstream(error) => match error {
+                StreamError::Closed | StreamError::Io(_) => reset("connection termination", None),
+                StreamError::Reset(h2::Reason::REFUSED_STREAM) => reset("remote refused stream reset", None),
+                StreamError::Reset(_) => reset("remote reset", None),
+                StreamError::Malformed(_) | StreamError::HeadTooLarge => reset("protocol error", None),
+            },
+        }
+    }
+
+    /// Label of the error in telemetry: Envoy's response flag, in words where it has none.
+    pub(crate) fn label(&self) -> &'static str {
+        match &self.kind {
+            Kind::Gone(_) => "DC",
+            Kind::Malformed(_)
+            | Kind::HeadTooLarge
+            | Kind::TransferEncoding
+            | Kind::NoHost
+            | Kind::NoPath
+            | Kind::Http10
+            | Kind::Upgrade => "DPE",
+            Kind::HeadTimeout | Kind::RequestTimeout | Kind::Idle { .. } => "SI",
+            Kind::NoRoute => "NR",
+            Kind::NoCluster(_) => "NC",
+            Kind::NoEndpoint => "UH",
+            Kind::Connect(_) => "UF",
+            Kind::Upstream(StreamError::Reset(_)) => "UR",
+            Kind::Upstream(StreamError::Malformed(_) | StreamError::HeadTooLarge) => "UPE",
+            Kind::Upstream(_) => "UC",
+            Kind::Timeout => "UT",
+        }
+    }
+
+    /// Whether the request broke the rules of HTTP.
+    pub(crate) fn is_malformed(&self) -> bool {
+        matches!(self.kind, Kind::Malformed(_) | Kind::NoHost | Kind::HeadTooLarge | Kind::TransferEncoding)
+    }
+}
+
+fn reset(reason: &str, cause: Option<&dyn Error>) -> Cow<'static, str> {
+    let mut text = format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}");
+    if let Some(cause) = cause {
+        let cause = cause.to_string();
+        // The standard library appends the error's number; Envoy has the words alone.
+        let words = cause.split(" (os error").next().unwrap_or_default();
+        text.push_str(", transport failure reason: delayed connect error: ");
+        text.push_str(words);
+    }
+    text.into()
+}

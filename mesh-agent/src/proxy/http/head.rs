@@ -1,0 +1,163 @@
+//! Heads of messages, the same for every version of HTTP.
+
+use std::borrow::Cow;
+
+use http::{Method, StatusCode};
+
+use crate::proxy::http::fields::{Fields, Span};
+use crate::proxy::http::name::Name;
+use crate::route::RequestView;
+
+/// Which HTTP a peer speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    Http10,
+    Http11,
+    Http2,
+}
+
+/// How much body follows a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodySize {
+    /// The message ends with its head.
+    Empty,
+    /// So many bytes, as announced.
+    Known(u64),
+    /// It ends when it ends.
+    Unknown,
+}
+
+/// A request's head. `Host` and `:authority` are not among its fields.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestHead {
+    pub(crate) method: Method,
+    pub(crate) version: Version,
+    pub(crate) https: bool,
+    pub(crate) fields: Fields,
+    path: Span,
+    authority: Span,
+}
+
+impl Default for RequestHead {
+    fn default() -> Self {
+        Self {
+            method: Method::GET,
+            version: Version::Http11,
+            https: false,
+            fields: Fields::default(),
+            path: Span::default(),
+            authority: Span::default(),
+        }
+    }
+}
+
+impl RequestHead {
+    pub(crate) fn clear(&mut self) {
+        self.fields.clear();
+        self.method = Method::GET;
+        self.https = false;
+        self.path = Span::default();
+        self.authority = Span::default();
+    }
+
+    /// Path and query. Parsing lets only UTF-8 pass.
+    pub(crate) fn path(&self) -> &str {
+        std::str::from_utf8(self.fields.text(self.path)).unwrap_or_default()
+    }
+
+    pub(crate) fn set_path(&mut self, path: &str) {
+        self.path = self.fields.store(path.as_bytes());
+    }
+
+    pub(crate) fn authority(&self) -> &str {
+        std::str::from_utf8(self.fields.text(self.authority)).unwrap_or_default()
+    }
+
+    pub(crate) fn set_authority(&mut self, authority: &str) {
+        self.authority = self.fields.store(authority.as_bytes());
+    }
+
+    /// Envoy's idea of a gRPC request: `content-type: application/grpc`, alone or with `+proto` and the like.
+    pub(crate) fn is_grpc(&self) -> bool {
+        self.fields
+            .get(Name::ContentType)
+            .and_then(|kind| kind.strip_prefix(b"application/grpc"))
+            .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+    }
+
+    /// Whether the client asks to leave HTTP/1.1 for another protocol.
+    pub(crate) fn is_upgrade(&self) -> bool {
+        self.fields.contains(Name::Upgrade) && self.fields.has_token(Name::Connection, "upgrade")
+    }
+}
+
+impl RequestView for RequestHead {
+    fn method(&self) -> &str {
+        self.method.as_str()
+    }
+
+    fn scheme(&self) -> &str {
+        if self.https { "https" } else { "http" }
+    }
+
+    fn authority(&self) -> &str {
+        self.authority()
+    }
+
+    fn path(&self) -> &str {
+        self.path()
+    }
+
+    fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        if name == "host" {
+            return Some(Cow::Borrowed(self.authority()));
+        }
+        // Collected first: the iterator can't borrow the caller's name for as long as the answer lives.
+        let mut joined: Option<Cow<'_, str>> = None;
+        for (other, value) in self.fields.iter() {
+            if other == name.as_bytes() {
+                let value = String::from_utf8_lossy(value);
+                joined = Some(match joined {
+                    None => value,
+                    Some(before) => Cow::Owned(format!("{before},{value}")),
+                });
+            }
+        }
+        joined
+    }
+}
+
+/// A response's head.
+#[derive(Clone, Debug)]
+pub(crate) struct ResponseHead {
+    pub(crate) status: StatusCode,
+    pub(crate) version: Version,
+    pub(crate) fields: Fields,
+}
+
+impl Default for ResponseHead {
+    fn default() -> Self {
+        Self { status: StatusCode::OK, version: Version::Http11, fields: Fields::default() }
+    }
+}
+
+impl ResponseHead {
+    pub(crate) fn clear(&mut self) {
+        self.status = StatusCode::OK;
+        self.fields.clear();
+    }
+}
+
+/// The two heads of one exchange, with memory that is used again.
+#[derive(Debug, Default)]
+pub(crate) struct Heads {
+    pub(crate) request: RequestHead,
+    pub(crate) response: ResponseHead,
+}
+
+impl Heads {
+    pub(crate) fn clear(&mut self) {
+        self.request.clear();
+        self.response.clear();
+    }
+}

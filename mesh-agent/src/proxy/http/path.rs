@@ -1,0 +1,95 @@
+//! `normalize_path` and `merge_slashes`: one spelling for each path, before it is matched.
+
+use std::borrow::Cow;
+
+use crate::model::filter::HttpConnectionManager;
+use crate::proxy::error::{Kind, ProxyError};
+use crate::proxy::http::head::RequestHead;
+
+/// Rewrites the request's path as the configuration wants it.
+pub(super) fn normalize(config: &HttpConnectionManager, head: &mut RequestHead) -> Result<(), ProxyError> {
+    let whole = head.path();
+    if !whole.starts_with('/') {
+        return Ok(());
+    }
+    let (path, query) = whole.split_at(whole.find(['?', '#']).unwrap_or(whole.len()));
+    let mut normal = Cow::Borrowed(path);
+    if config.normalize_path {
+        normal = Cow::Owned(resolve_dots(&normal).ok_or(ProxyError::client(Kind::Malformed("path")))?);
+    }
+    if config.merge_slashes && normal.contains("//") {
+        normal = Cow::Owned(merge(&normal));
+    }
+    if *normal != *path {
+        let rewritten = format!("{normal}{query}");
+        head.set_path(&rewritten);
+    }
+    Ok(())
+}
+
+/// RFC 3986, 5.2.4, with the spellings of a dot, and of a slash, that servers are known to accept. `None`: the path leads above
+/// its root, or has a NUL.
+fn resolve_dots(path: &str) -> Option<String> {
+    if path.to_ascii_lowercase().contains("%00") {
+        return None;
+    }
+    let path = path.replace('\\', "/");
+    let mut segments: Vec<&str> = Vec::new();
+    let mut parts = path.split('/').skip(1).peekable();
+    while let Some(part) = parts.next() {
+        let is_last = parts.peek().is_none();
+        let dots = part.replace("%2e", ".").replace("%2E", ".");
+        match dots.as_str() {
+            "." => {}
+            ".." => {
+                segments.pop();
+            }
+            _ => {
+                segments.push(part);
+                continue;
+            }
+        }
+        if is_last {
+            segments.push("");
+        }
+    }
+    Some(format!("/{}", segments.join("/")))
+}
+
+fn merge(path: &str) -> String {
+    let mut merged = String::with_capacity(path.len());
+    for character in path.chars() {
+        if character != '/' || !merged.ends_with('/') {
+            merged.push(character);
+        }
+    }
+    merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{merge, resolve_dots};
+
+    #[test]
+    fn dots_are_resolved() {
+        for (path, expect) in [
+            ("/a/b/../c", "/a/c"),
+            ("/a/./b", "/a/b"),
+            ("/a/..", "/"),
+            ("/../../a", "/a"),
+            ("/a/%2e%2E/b", "/b"),
+            ("/a\\..\\b", "/b"),
+            ("/a//b", "/a//b"),
+            ("/...", "/..."),
+            ("/", "/"),
+        ] {
+            assert_eq!(resolve_dots(path).as_deref(), Some(expect), "{path}");
+        }
+        assert_eq!(resolve_dots("/a%00"), None);
+    }
+
+    #[test]
+    fn slashes_are_merged() {
+        assert_eq!(merge("//a///b/"), "/a/b/");
+    }
+}

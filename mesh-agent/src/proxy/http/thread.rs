@@ -1,0 +1,105 @@
+//! What the HTTP connections of one data thread share: idle upstream connections, memory for heads, the current date.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::proxy::http::h1::client::Client;
+use crate::proxy::http::head::Heads;
+use crate::proxy::worker::Worker;
+use crate::transport::TargetKey;
+use crate::transport::pool::IdlePool;
+
+/// Heads kept in stock.
+const HEADS: usize = 64;
+/// Text of a head from which on its memory is not kept.
+const LARGE_HEAD: usize = 16 * 1024;
+/// Time between two looks at idle upstream connections.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct HttpThread {
+    heads: RefCell<Vec<Box<Heads>>>,
+    idle: RefCell<IdlePool<Client>>,
+    sweeping: Cell<bool>,
+    date: Cell<(u64, [u8; DATE_LEN])>,
+}
+
+impl HttpThread {
+    /// Memory for the heads of one exchange.
+    pub(crate) fn heads(&self) -> Box<Heads> {
+        self.heads.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes that memory back.
+    pub(crate) fn give_heads(&self, mut heads: Box<Heads>) {
+        let mut stock = self.heads.borrow_mut();
+        if stock.len() < HEADS && heads.request.fields.capacity() + heads.response.fields.capacity() < LARGE_HEAD {
+            heads.clear();
+            stock.push(heads);
+        }
+    }
+
+    /// An idle connection to `key`, the one used last, if there is one that is still open.
+    pub(crate) fn take_idle(&self, key: &TargetKey) -> Option<Client> {
+        self.idle.borrow_mut().take(key, Client::is_alive)
+    }
+
+    /// Keeps a connection for the next request to `key`.
+    pub(crate) fn give_idle(&self, worker: &Rc<Worker>, key: TargetKey, client: Client) {
+        self.idle.borrow_mut().give(key, client, tokio::time::Instant::now());
+        if !self.sweeping.replace(true) {
+            tokio::task::spawn_local(sweep(Rc::downgrade(worker)));
+        }
+    }
+
+    /// Idle upstream connections held now.
+    pub(crate) fn idle_connections(&self) -> usize {
+        self.idle.borrow().len()
+    }
+
+    /// The time as HTTP writes it (RFC 9110, 5.6.7), formatted once per second.
+    pub(crate) fn date(&self) -> [u8; DATE_LEN] {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let (second, text) = self.date.get();
+        if second == now {
+            return text;
+        }
+        let mut text = [b' '; DATE_LEN];
+        let formatted = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(now));
+        if let Ok(formatted) = formatted.as_bytes().try_into() {
+            text = formatted;
+        }
+        self.date.set((now, text));
+        text
+    }
+}
+
+impl fmt::Debug for HttpThread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpThread").field("idle", &self.idle_connections()).finish_non_exhaustive()
+    }
+}
+
+/// Closes idle connections that the peer closed, that were idle for too long, or that lead to an endpoint no cluster has any more.
+/// Ends when there are none, or with the thread.
+async fn sweep(worker: std::rc::Weak<Worker>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let Some(worker) = worker.upgrade() else { return };
+        let snapshot = worker.snapshot();
+        let wanted = |address| {
+            snapshot.clusters().any(|cluster| cluster.endpoints.endpoints.iter().any(|other| other.address == address))
+        };
+        let mut idle = worker.http.idle.borrow_mut();
+        idle.sweep(tokio::time::Instant::now(), Client::is_alive, wanted);
+        if idle.is_empty() {
+            worker.http.sweeping.set(false);
+            return;
+        }
+    }
+}
+
+const DATE_LEN: usize = "Sun, 06 Nov 1994 08:49:37 GMT".len();
