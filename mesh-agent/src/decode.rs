@@ -6,6 +6,7 @@
 mod action;
 mod address;
 mod at;
+mod base64;
 mod bootstrap;
 mod chain;
 mod cluster;
@@ -22,7 +23,7 @@ mod node;
 mod place;
 mod problem;
 #[cfg(test)]
-mod reference;
+pub(crate) mod reference;
 mod route;
 mod route_match;
 mod tcp;

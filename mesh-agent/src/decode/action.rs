@@ -1,5 +1,6 @@
 //! What a route does with a request: forward, redirect or answer it.
 
+use bytes::Bytes;
 use http::StatusCode;
 
 use crate::decode::fields::Fields;
@@ -126,23 +127,24 @@ pub(crate) fn redirect(fields: &Fields<'_>) -> Option<Redirect> {
 pub(crate) fn direct_response(fields: &Fields<'_>) -> Option<DirectResponse> {
     let kind = Kind::Integer(200, 599);
     let status = fields.require("status", &kind).and_then(|at| at.integer(200, 599));
-    let body = fields.message("body", DATA_SOURCE, |fields| {
-        fields.require_one_of(
-            &["inline_string"],
-            &[
-                ("filename", "write inline_string"),
-                ("inline_bytes", "write inline_string"),
-                ("environment_variable", "write inline_string"),
-            ],
-        );
-        let at = fields.get("inline_string", &Kind::Text)?;
-        let text = at.text()?;
-        if text.len() > LARGEST_BODY {
-            at.rule("must not be longer than 4096 bytes");
-        }
-        Some(text.to_owned())
-    });
+    let body = fields.message("body", DATA_SOURCE, data_source);
     fields.refuse("body_format", L7);
     let status = u16::try_from(status?).ok().and_then(|status| StatusCode::from_u16(status).ok());
     Some(DirectResponse { status: status?, body: body.unwrap_or_default() })
+}
+
+/// Bytes written in the configuration itself.
+fn data_source(fields: &Fields<'_>) -> Option<Bytes> {
+    const ELSEWHERE: &str = "write inline_string or inline_bytes";
+    fields.require_one_of(
+        &["inline_string", "inline_bytes"],
+        &[("filename", ELSEWHERE), ("environment_variable", ELSEWHERE)],
+    );
+    let text = fields.get("inline_string", &Kind::Text).and_then(|at| at.text()).map(|text| text.to_owned().into());
+    let bytes = fields.get("inline_bytes", &Kind::Base64).and_then(|at| at.bytes()).map(Bytes::from);
+    let body: Bytes = text.or(bytes)?;
+    if body.len() > LARGEST_BODY {
+        fields.at().rule("must not be longer than 4096 bytes");
+    }
+    Some(body)
 }

@@ -42,7 +42,7 @@ pub(crate) fn cidr_range(fields: &Fields<'_>) -> Option<IpNet> {
 }
 
 fn named<T>(fields: &Fields<'_>, host: impl FnOnce(&Fields<'_>) -> Option<T>) -> Option<(T, u16)> {
-    let refused = [("pipe", "only TCP addresses are"), ("envoy_internal_address", "only TCP addresses are")];
+    let refused = [("pipe", "write socket_address"), ("envoy_internal_address", "write socket_address")];
     fields.require_one_of(&["socket_address"], &refused)?;
     fields.message("socket_address", SOCKET_ADDRESS, |fields| {
         fields.only_choice("protocol", "TCP", 0);

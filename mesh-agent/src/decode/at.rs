@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::decode::base64;
 use crate::decode::kind::Kind;
 use crate::decode::node::{Entry, Node, Position, Value};
 use crate::decode::place::{Path, Place};
@@ -59,6 +60,9 @@ pub enum HostPathKind {
     /// A cgroup, relative to the cgroup v2 mount or absolute.
     Cgroup,
 }
+
+/// A value of an enumeration: its name, its number, and what it means.
+pub(crate) type Choice<T> = (&'static str, i32, T);
 
 /// A value, its path and the gathering context.
 #[derive(Clone, Copy, Debug)]
@@ -124,17 +128,29 @@ impl<'a> At<'a> {
     }
 
     /// One of `choices`, by name or number.
-    pub(crate) fn choice<T: Copy>(&self, choices: &[(&'static str, i32, T)]) -> Option<T> {
-        let found = match &self.node.value {
-            Value::Text(text) => choices.iter().find(|(name, ..)| name.eq_ignore_ascii_case(text)),
-            value => {
-                integer(value).and_then(|given| choices.iter().find(|(_, number, _)| i128::from(*number) == given))
-            }
-        };
-        match found {
+    pub(crate) fn choice<T: Copy>(&self, choices: &[Choice<T>]) -> Option<T> {
+        match self.find_choice(choices) {
             Some((_, _, value)) => Some(*value),
             None => self.wrong(&Kind::Choice(choices.iter().map(|(name, ..)| *name).collect())),
         }
+    }
+
+    pub(crate) fn find_choice<'c, T>(&self, choices: &'c [Choice<T>]) -> Option<&'c Choice<T>> {
+        match &self.node.value {
+            Value::Text(text) => choices.iter().find(|(name, ..)| name.eq_ignore_ascii_case(text)),
+            value => {
+                let given = integer(value)?;
+                choices.iter().find(|(_, number, _)| i128::from(*number) == given)
+            }
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> Option<Vec<u8>> {
+        match &self.node.value {
+            Value::Text(text) => base64::decode(text),
+            _ => None,
+        }
+        .or_else(|| self.wrong(&Kind::Base64))
     }
 
     pub(crate) fn ip(&self) -> Option<IpAddr> {

@@ -102,5 +102,5 @@ fn describe(matches: &ChainMatch) -> String {
     list("application_protocols", application_protocols);
     list("source_prefix_ranges", source.iter().map(ToString::to_string).collect());
     list("source_ports", source_ports.iter().map(ToString::to_string).collect());
-    parts.join(", ")
+    if parts.is_empty() { "any connection".to_owned() } else { parts.join(", ") }
 }

@@ -16,6 +16,7 @@ const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptio
 const EXPLICIT: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig";
 const DOWNSTREAM: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig";
 
+const EDS: &str = "endpoint discovery comes with xDS";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REFRESH: Duration = Duration::from_secs(5);
 const REFRESH_AT_LEAST: Duration = Duration::from_millis(1);
@@ -37,28 +38,15 @@ pub(crate) fn cluster(fields: &Fields<'_>) -> Option<Cluster> {
     Some(Cluster { name: name?, discovery: discovery?, connect_timeout, protocol, balance })
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Type {
-    Static,
-    StrictDns,
-    Refused(&'static str),
-}
-
 fn discovery(fields: &Fields<'_>) -> Option<Discovery> {
-    let choices = [
-        ("STATIC", 0, Type::Static),
-        ("STRICT_DNS", 1, Type::StrictDns),
-        ("LOGICAL_DNS", 2, Type::Refused("write STRICT_DNS")),
-        ("EDS", 3, Type::Refused("endpoint discovery comes with xDS")),
-        ("ORIGINAL_DST", 4, Type::Refused("what no listener matches is passed through anyway")),
-    ];
     fields.one_of(&["type"], &[("cluster_type", "write type: STATIC or STRICT_DNS")]);
-    fields.refuse("eds_cluster_config", "endpoint discovery comes with xDS");
-    let at = fields.get("type", &Kind::Choice(vec!["STATIC", "STRICT_DNS"]));
-    let kind = match &at {
-        Some(at) => at.choice(&choices),
-        None => Some(Type::Static),
-    };
+    fields.refuse("eds_cluster_config", EDS);
+    let later = [
+        ("LOGICAL_DNS", 2, "write STRICT_DNS"),
+        ("EDS", 3, EDS),
+        ("ORIGINAL_DST", 4, "what no listener matches is passed through anyway"),
+    ];
+    let by_name = fields.choice_or_later("type", &[("STATIC", 0, false), ("STRICT_DNS", 1, true)], &later);
     let family = fields.choice(
         "dns_lookup_family",
         &[
@@ -75,40 +63,35 @@ fn discovery(fields: &Fields<'_>) -> Option<Discovery> {
     {
         at.rule("must be more than 0.001s");
     }
-    let names = kind == Some(Type::StrictDns);
-    let sites = fields.require_message("load_assignment", ASSIGNMENT, |fields| load_assignment(fields, names));
-    match (kind?, sites?) {
-        (Type::Refused(why), _) => {
-            at?.report(Problem::Refused(why));
-            None
-        }
-        (_, Sites::Addresses(endpoints)) => Some(Discovery::Static(endpoints)),
-        (_, Sites::Names(hosts)) => Some(Discovery::StrictDns { hosts, refresh: refresh.unwrap_or(REFRESH), family }),
+    // Endpoints of a type that is refused may be anywhere; names are the form that allows most.
+    let names = by_name.unwrap_or(true);
+    let sites = fields.message("load_assignment", ASSIGNMENT, |fields| load_assignment(fields, names));
+    if by_name.is_some() && fields.get("load_assignment", &Kind::Message(ASSIGNMENT)).is_none() {
+        fields.missing("load_assignment");
+    }
+    by_name?;
+    match sites? {
+        Sites::Addresses(endpoints) => Some(Discovery::Static(endpoints)),
+        Sites::Names(hosts) => Some(Discovery::StrictDns { hosts, refresh: refresh.unwrap_or(REFRESH), family }),
     }
 }
 
 fn balance(fields: &Fields<'_>) -> BalancePolicy {
-    let kind = Kind::Choice(vec!["ROUND_ROBIN"]);
-    let later = "load balancing other than ROUND_ROBIN comes with the L7 issue";
-    let choices = [
-        ("ROUND_ROBIN", 0, true),
-        ("LEAST_REQUEST", 1, false),
-        ("RING_HASH", 2, false),
-        ("RANDOM", 3, false),
-        ("MAGLEV", 5, false),
-        ("CLUSTER_PROVIDED", 6, false),
-        ("LOAD_BALANCING_POLICY_CONFIG", 7, false),
+    const LATER: &str = "load balancing other than ROUND_ROBIN comes with the L7 issue";
+    let later = [
+        ("LEAST_REQUEST", 1, LATER),
+        ("RING_HASH", 2, LATER),
+        ("RANDOM", 3, LATER),
+        ("MAGLEV", 5, LATER),
+        ("CLUSTER_PROVIDED", 6, LATER),
+        ("LOAD_BALANCING_POLICY_CONFIG", 7, LATER),
     ];
-    fields.refuse("load_balancing_policy", later);
+    fields.refuse("load_balancing_policy", LATER);
     for other in ["least_request_lb_config", "ring_hash_lb_config", "maglev_lb_config", "round_robin_lb_config"] {
-        fields.refuse(other, later);
+        fields.refuse(other, LATER);
     }
-    if let Some(at) = fields.get("lb_policy", &kind)
-        && at.choice(&choices) == Some(false)
-    {
-        at.report(Problem::Refused(later));
-    }
-    BalancePolicy::RoundRobin
+    let policies = [("ROUND_ROBIN", 0, BalancePolicy::RoundRobin)];
+    fields.choice_or_later("lb_policy", &policies, &later).unwrap_or_default()
 }
 
 /// What is spoken to the endpoints: by the extension, or by the deprecated fields that Envoy still takes.

@@ -16,7 +16,7 @@ use http::HeaderValue;
 pub(crate) use any::read_any;
 pub(crate) use one_of::OneOf;
 
-use crate::decode::at::{At, Context};
+use crate::decode::at::{At, Choice, Context};
 use crate::decode::kind::Kind;
 use crate::decode::near::nearest;
 use crate::decode::node::{Entry, Node, Value};
@@ -32,7 +32,7 @@ pub(crate) struct Fields<'a> {
     entries: &'a [Entry],
     #[cfg(test)]
     message: &'static str,
-    /// Names asked for, and whether they may be set.
+    /// Names asked for, and whether there is a choice of values.
     asked: RefCell<Vec<(&'static str, bool)>>,
 }
 
@@ -150,9 +150,24 @@ impl<'a> Fields<'a> {
     }
 
     /// One of `choices`; the first if not set.
-    pub(crate) fn choice<T: Copy>(&self, name: &'static str, choices: &[(&'static str, i32, T)]) -> T {
+    pub(crate) fn choice<T: Copy>(&self, name: &'static str, choices: &[Choice<T>]) -> T {
+        self.choice_or_later(name, choices, &[]).unwrap_or(choices[0].2)
+    }
+
+    /// The same where Envoy has more values, which are refused with a reason. `None` after an error.
+    pub(crate) fn choice_or_later<T: Copy>(
+        &self,
+        name: &'static str,
+        choices: &[Choice<T>],
+        later: &[Choice<&'static str>],
+    ) -> Option<T> {
         let kind = Kind::Choice(choices.iter().map(|(name, ..)| *name).collect());
-        self.get(name, &kind).and_then(|at| at.choice(choices)).unwrap_or(choices[0].2)
+        let Some(at) = self.get(name, &kind) else { return Some(choices[0].2) };
+        if let Some((.., why)) = at.find_choice(later) {
+            at.report(Problem::Refused(why));
+            return None;
+        }
+        at.choice(choices)
     }
 
     pub(crate) fn message<T>(
@@ -208,8 +223,8 @@ impl<'a> Fields<'a> {
 
     fn ask(&self, name: &'static str, kind: &Kind) {
         #[cfg(test)]
-        reference::record(self.message, name, kind);
-        self.asked.borrow_mut().push((name, !matches!(kind, Kind::Refused(_))));
+        reference::record(self.message, name, kind, self.find(name).is_some());
+        self.asked.borrow_mut().push((name, !matches!(kind, Kind::Refused(_) | Kind::Only(_))));
     }
 
     fn find(&self, name: &str) -> Option<&'a Entry> {

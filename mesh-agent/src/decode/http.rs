@@ -30,6 +30,8 @@ pub(crate) fn http_connection_manager(fields: &Fields<'_>) -> Option<HttpConnect
         ],
     );
     let routes = fields.message("route_config", ROUTE_CONFIGURATION, route_configuration);
+    let codecs = [("AUTO", 0, Codec::Auto), ("HTTP1", 1, Codec::Http1), ("HTTP2", 2, Codec::Http2)];
+    let codec = fields.choice_or_later("codec_type", &codecs, &[("HTTP3", 3, "HTTP/3 needs QUIC")]).unwrap_or_default();
     let suppress_envoy_headers = http_filters(fields, HTTP_FILTER);
     let Common { idle_timeout, max_headers_count } =
         fields.message("common_http_protocol_options", COMMON, common_options).unwrap_or_default();
@@ -39,8 +41,7 @@ pub(crate) fn http_connection_manager(fields: &Fields<'_>) -> Option<HttpConnect
     only_defaults(fields);
     Some(HttpConnectionManager {
         stat_prefix: stat_prefix.unwrap_or_default(),
-        codec: fields
-            .choice("codec_type", &[("AUTO", 0, Codec::Auto), ("HTTP1", 1, Codec::Http1), ("HTTP2", 2, Codec::Http2)]),
+        codec,
         server_name: fields.header_value("server_name").unwrap_or_else(|| SERVER_NAME.to_owned()),
         server_header: fields.choice(
             "server_header_transformation",
@@ -91,7 +92,7 @@ pub(crate) fn upgrade_type(fields: &Fields<'_>, taken: &Unique) -> Option<String
     if let (Some(upgrade), Some(at)) = (&upgrade, fields.get("upgrade_type", &Kind::Text)) {
         taken.claim(upgrade.clone(), &at);
         if upgrade == "connect" || upgrade == "connect-udp" {
-            at.rule("CONNECT is not supported");
+            at.rule("CONNECT is not proxied");
         }
     }
     Some(upgrade.unwrap_or_default())

@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     Cidr,
     /// A regular expression.
     Regex,
+    /// Bytes.
+    Base64,
     /// A message of that name.
     Message(&'static str),
     /// Several values of a kind.
@@ -58,6 +60,7 @@ impl fmt::Display for Kind {
             Self::Address => f.write_str("an IP address"),
             Self::Cidr => f.write_str("an address block such as 10.0.0.0/8"),
             Self::Regex => f.write_str("a regular expression"),
+            Self::Base64 => f.write_str("bytes in Base64"),
             Self::Message(name) => write!(f, "a map ({})", short(name)),
             Self::List(_) => f.write_str("a list"),
             Self::Map(_) => f.write_str("a map"),

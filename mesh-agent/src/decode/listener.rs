@@ -38,7 +38,7 @@ impl Default for Listeners {
             names: Unique::new("listener"),
             bound: Unique::new("address"),
             destinations: Unique::new("address"),
-            catch_all: Unique::new("use_original_dst for the direction"),
+            catch_all: Unique::new("the catch-all of direction"),
         }
     }
 }
@@ -87,7 +87,7 @@ pub(crate) fn listener(fields: &Fields<'_>, taken: &Listeners) -> Option<Listene
 }
 
 fn chains(fields: &Fields<'_>) -> (Vec<FilterChain>, Option<FilterChain>) {
-    let matches = Unique::new("filter_chain_match of chain");
+    let matches = Unique::new("match");
     let chains = fields.messages("filter_chains", CHAIN, |fields| chain::chain(fields, Some(&matches)));
     let default = fields.message("default_filter_chain", CHAIN, |fields| chain::chain(fields, None));
     let has_default = fields.get("default_filter_chain", &Kind::Message(CHAIN)).is_some();
@@ -127,6 +127,7 @@ fn only_defaults(fields: &Fields<'_>) {
     fields.only_flag("freebind", false);
     fields.only_flag("enable_mptcp", false);
     fields.only_choice("drain_type", "DEFAULT", 0);
+    fields.refuse("stat_prefix", "metrics go by the listener's name");
     fields.refuse("access_log", "access logs come with the observability issue");
     fields.refuse("udp_listener_config", "only TCP listeners are");
     fields.refuse("api_listener", "it comes with xDS");

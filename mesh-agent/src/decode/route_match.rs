@@ -29,7 +29,8 @@ pub(crate) fn route_match(fields: &Fields<'_>) -> Option<RouteMatch> {
 
 fn path(fields: &Fields<'_>) -> Option<PathMatch> {
     let names = ["prefix", "path", "path_separated_prefix", "safe_regex"];
-    let set = fields.require_one_of(&names, &[("connect_matcher", "CONNECT is refused"), ("path_match_policy", L7)]);
+    let set =
+        fields.require_one_of(&names, &[("connect_matcher", "CONNECT is not proxied"), ("path_match_policy", L7)]);
     // An empty prefix or path is a value here, not the absence of one.
     let text = |name| fields.get(name, &Kind::Text)?.text().map(str::to_owned);
     let prefix = text("prefix").map(PathMatch::Prefix);

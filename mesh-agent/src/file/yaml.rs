@@ -246,7 +246,9 @@ impl Builder {
 }
 
 fn position(marker: &Marker) -> Position {
-    Position { line: marker.line(), column: marker.col() + 1 }
+    // Files are read up to a size that 32 bits can count.
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    Position { line: count(marker.line()), column: count(marker.col() + 1) }
 }
 
 /// A plain scalar by YAML 1.2's core schema.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::StatusCode;
 
 use crate::model::filter::WeightedCluster;
@@ -231,5 +232,5 @@ pub struct DirectResponse {
     /// Status of the answer.
     pub status: StatusCode,
     /// Body of the answer; may be empty.
-    pub body: String,
+    pub body: Bytes,
 }

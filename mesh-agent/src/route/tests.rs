@@ -64,7 +64,7 @@ fn any_path() -> RouteMatch {
 }
 
 fn answering(body: &str, matches: RouteMatch) -> Route {
-    let action = Action::Respond(DirectResponse { status: StatusCode::OK, body: body.to_owned() });
+    let action = Action::Respond(DirectResponse { status: StatusCode::OK, body: body.to_owned().into() });
     Route { name: body.to_owned(), matches, action }
 }
 
@@ -79,7 +79,7 @@ fn table(virtual_hosts: Vec<VirtualHost>) -> RouteTable {
 fn check(table: &RouteTable, cases: &[(&str, &str)]) {
     for (line, expected) in cases {
         let taken = table.find(&Request::parse(line)).map_or("none", |route| match &route.outcome {
-            Outcome::Respond(response) => response.body.as_str(),
+            Outcome::Respond(response) => std::str::from_utf8(&response.body).unwrap(),
             _ => "other",
         });
         assert_eq!(taken, *expected, "{line}");

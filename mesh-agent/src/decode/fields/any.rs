@@ -30,7 +30,7 @@ pub(crate) fn read_any<T>(
     let names = || known.iter().map(|(name, _)| *name).collect();
     let entries = at.entries("google.protobuf.Any")?;
     let Some(entry) = entries.iter().find(|entry| entry.key == TYPE) else {
-        at.report(Problem::NoneOf(vec![TYPE]));
+        At { path: at.path.field(TYPE), ..*at }.report(Problem::Missing);
         return None;
     };
     let kind = At { node: &entry.value, path: at.path.field(TYPE), context: at.context };

@@ -1,0 +1,25 @@
+//! `docs/config-reference.md` says what the decoders read. `BLESS=1` rewrites it.
+
+use std::fs;
+
+use super::{COMPLETE, bless, decode};
+use crate::decode::reference;
+
+const BEGIN: &str = "<!-- Generated from the decoders: BLESS=1 cargo test -p mesh-agent file::tests::reference -->\n";
+
+#[test]
+fn is_what_the_decoders_read() {
+    reference::clear();
+    decode(COMPLETE).unwrap();
+    assert_eq!(reference::never_set(), Vec::<String>::new(), "complete.yaml must set every field that is supported");
+
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/config-reference.md");
+    let written = fs::read_to_string(path).unwrap();
+    let (prose, _) = written.split_once(BEGIN).expect("the generated part begins with its mark");
+    let expected = format!("{prose}{BEGIN}\n{}", reference::markdown());
+    if bless() {
+        fs::write(path, expected).unwrap();
+    } else {
+        assert!(written == expected, "docs/config-reference.md is out of date; run this test with BLESS=1");
+    }
+}
