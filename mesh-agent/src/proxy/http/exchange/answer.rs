@@ -38,7 +38,7 @@ pub(super) async fn direct<D: Downstream>(
     response: &DirectResponse,
     answered: &mut bool,
 ) -> Result<(), ProxyError> {
-    let body = local_reply::fill(&heads.request, &mut heads.response, response.status, response.body.as_bytes());
+    let body = local_reply::fill(&heads.request, &mut heads.response, response.status, &response.body);
     *answered = true;
     send(session, client, heads, body).await.map_err(|error| ProxyError::client(Kind::Gone(error)))
 }
