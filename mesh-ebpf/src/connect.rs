@@ -5,7 +5,7 @@
 //! pod's connections go to one loopback port, so the kernel keeps their source ports apart, also of sockets that bound one.
 
 use aya_ebpf::programs::SockAddrContext;
-use aya_log_ebpf::{debug, warn};
+use aya_log_ebpf::{info, warn};
 use mesh_common::decide::{Failure, Question, Verdict, Way, decide};
 use mesh_common::flow::{Addr, Family, Hidden, PortBe};
 use mesh_common::workload::Workload;
@@ -111,10 +111,10 @@ fn is_tcp(ctx: &SockAddrContext, family: u32) -> bool {
 fn report(ctx: &SockAddrContext, workload: &Workload, verdict: Verdict, destination: Addr, port: PortBe) {
     match verdict {
         Verdict::Steer(_) => {
-            debug!(ctx, "pod {} to {:i} port {}: steered", workload.pod, destination.octets(), port.get())
+            info!(ctx, "pod {} to {:i} port {}: steered", workload.pod, destination.octets(), port.get())
         }
         Verdict::Pass(why) => {
-            debug!(
+            info!(
                 ctx,
                 "pod {} to {:i} port {}: passed ({})",
                 workload.pod,

@@ -4,7 +4,7 @@
 //! all data workers are one `SO_REUSEPORT` group, of which one lies in the map; the kernel chooses within the group.
 
 use aya_ebpf::programs::SkLookupContext;
-use aya_log_ebpf::{debug, warn};
+use aya_log_ebpf::{info, warn};
 use mesh_common::decide::{Failure, Question, Verdict, Way, decide};
 use mesh_common::flow::{Addr, PortBe};
 
@@ -34,9 +34,9 @@ pub(crate) fn accept(ctx: &SkLookupContext) -> Option<Verdict> {
     };
     let verdict = settle(&pod, Way::Inbound, outcome);
     match verdict {
-        Verdict::Steer(_) => debug!(ctx, "pod {} from {:i} port {}: steered", pod.pod, client.octets(), port.get()),
+        Verdict::Steer(_) => info!(ctx, "pod {} from {:i} port {}: steered", pod.pod, client.octets(), port.get()),
         Verdict::Pass(why) => {
-            debug!(ctx, "pod {} from {:i} port {}: passed ({})", pod.pod, client.octets(), port.get(), why.index())
+            info!(ctx, "pod {} from {:i} port {}: passed ({})", pod.pod, client.octets(), port.get(), why.index())
         }
         Verdict::Deny(_) => warn!(ctx, "pod {} from {:i} port {}: denied", pod.pod, client.octets(), port.get()),
     }

@@ -142,7 +142,7 @@ pub(crate) fn object(log: bool, pod: Option<&Workload>) -> Result<Ebpf, KernelEr
         let missing: Vec<_> = missing.iter().map(|capability| capability.name).collect();
         return Err(KernelError::NotAllowed { missing: missing.join(" and ") });
     }
-    let level = if log { aya_log::Level::Debug as u8 } else { 0 };
+    let level = if log { aya_log::Level::Info as u8 } else { 0 };
     let mut loader = EbpfLoader::new();
     // The programs read no kernel structures, so the kernel's BTF (megabytes) need not be parsed.
     loader.btf(None).override_global(names::LOG_LEVEL, &level, true);
