@@ -31,7 +31,7 @@ pub(super) fn steered(
         }
         Direction::Inbound => (stream.local_addr().ok()?, Source::Unknown),
     };
-    let (peer, destination) = (canonical(peer), canonical(destination));
+    let (peer, destination) = (outside(canonical(peer), pod, direction), canonical(destination));
     Some(Origin { peer, destination, pod: Some(Arc::clone(pod)), direction, source })
 }
 
@@ -51,6 +51,16 @@ fn redirected_from(stream: &TcpStream, local: SocketAddr) -> Option<SocketAddr> 
         IpAddr::V6(_) => socket.original_dst_v6(),
     };
     original.ok()?.as_socket()
+}
+
+/// A steered socket's own address is loopback, which says nothing to anybody outside its pod: there the app is known by the
+/// pod's address. Its port stays, so that the two can still be matched.
+fn outside(peer: SocketAddr, pod: &Pod, direction: Direction) -> SocketAddr {
+    if direction == Direction::Inbound || !peer.ip().is_loopback() {
+        return peer;
+    }
+    let same_family = |ip: &&IpAddr| ip.is_ipv4() == peer.is_ipv4();
+    pod.workload.addresses.iter().find(same_family).map_or(peer, |&ip| SocketAddr::new(ip, peer.port()))
 }
 
 /// IPv4-mapped IPv6 addresses are IPv4 addresses (Java and Go connect to them).
