@@ -14,7 +14,7 @@ use crate::transport::TargetKey;
 /// Most idle connections of one thread; more are closed when they come back.
 const LIMIT: usize = 16_384;
 /// How long a connection may be idle: Envoy's default.
-const MAX_IDLE: Duration = Duration::from_secs(3600);
+pub const MAX_IDLE: Duration = Duration::from_secs(3600);
 
 /// Idle connections of type `C`.
 #[derive(Debug)]

@@ -19,6 +19,7 @@ use crate::model::route::{Forward, HostRewrite};
 use crate::proxy::error::{Kind, ProxyError};
 use crate::proxy::http::body::{Duplex, StreamError};
 use crate::proxy::http::exchange::clock::Clock;
+use crate::proxy::http::exchange::link::Destination;
 use crate::proxy::http::head::{BodySize, Heads, RequestHead, ResponseHead};
 use crate::proxy::http::headers;
 use crate::proxy::http::name::Name;
@@ -136,7 +137,7 @@ async fn attempt<D: Downstream>(
     let target = session.worker.target(endpoint.address, &session.origin);
     rewrite(config.suppress_envoy_headers, route, forward, &endpoint, &mut heads.request);
     headers::announce_timeout(config, &mut heads.request, forward.timeout);
-    link::carry(session, client, heads, progress, cluster, &target, upgrade).await
+    link::carry(session, client, heads, progress, &Destination { cluster, target, upgrade }).await
 }
 
 /// Whether the connection manager, or the route over it, allows the upgrade that `request` asks for.

@@ -41,6 +41,10 @@ impl Fields {
         self.entries.is_empty()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Memory held, for deciding whether to keep it.
     pub(crate) fn capacity(&self) -> usize {
         self.text.capacity()

@@ -46,6 +46,13 @@ impl Session {
         }
     }
 
+    /// The same for a stream of the connection, which is a task of its own.
+    pub(crate) fn fork(&self) -> Self {
+        let mut fork = Self::new(&self.worker, &self.chain, &self.origin, &self.listed);
+        fork.edge.clone_from(&self.edge);
+        fork
+    }
+
     /// Whether the agent drains. If not, the task is woken when that begins.
     pub(crate) fn poll_draining(&mut self, cx: &mut Context<'_>) -> bool {
         let drain = &self.worker.drain;

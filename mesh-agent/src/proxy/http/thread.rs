@@ -5,11 +5,14 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::time::Instant;
+
 use crate::proxy::http::h1::client::Client;
+use crate::proxy::http::h2;
 use crate::proxy::http::head::Heads;
 use crate::proxy::worker::Worker;
 use crate::transport::TargetKey;
-use crate::transport::pool::IdlePool;
+use crate::transport::pool::{IdlePool, MAX_IDLE};
 
 /// Heads kept in stock.
 const HEADS: usize = 64;
@@ -23,6 +26,7 @@ const SWEEP: Duration = Duration::from_secs(5);
 pub(crate) struct HttpThread {
     heads: RefCell<Vec<Box<Heads>>>,
     idle: RefCell<IdlePool<Client>>,
+    shared: h2::client::Connections,
     sweeping: Cell<bool>,
     date: Cell<(u64, [u8; DATE_LEN])>,
 }
@@ -49,7 +53,17 @@ impl HttpThread {
 
     /// Keeps a connection for the next request to `key`.
     pub(crate) fn give_idle(&self, worker: &Rc<Worker>, key: TargetKey, client: Client) {
-        self.idle.borrow_mut().give(key, client, tokio::time::Instant::now());
+        self.idle.borrow_mut().give(key, client, Instant::now());
+        self.start_sweeping(worker);
+    }
+
+    /// The HTTP/2 connections to `key`.
+    pub(crate) fn shared(&self, worker: &Rc<Worker>, key: TargetKey) -> Rc<h2::client::Group> {
+        self.start_sweeping(worker);
+        self.shared.group(key)
+    }
+
+    fn start_sweeping(&self, worker: &Rc<Worker>) {
         if !self.sweeping.replace(true) {
             tokio::task::spawn_local(sweep(Rc::downgrade(worker)));
         }
@@ -94,8 +108,10 @@ async fn sweep(worker: std::rc::Weak<Worker>) {
             snapshot.clusters().any(|cluster| cluster.endpoints.endpoints.iter().any(|other| other.address == address))
         };
         let mut idle = worker.http.idle.borrow_mut();
-        idle.sweep(tokio::time::Instant::now(), Client::is_alive, wanted);
-        if idle.is_empty() {
+        let now = Instant::now();
+        idle.sweep(now, Client::is_alive, wanted);
+        worker.http.shared.sweep(|key, used| wanted(key.address()) && now.duration_since(used) < MAX_IDLE);
+        if idle.is_empty() && worker.http.shared.is_empty() {
             worker.http.sweeping.set(false);
             return;
         }

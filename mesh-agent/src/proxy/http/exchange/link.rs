@@ -1,39 +1,93 @@
 //! From a target to a connection that carries the request: one from the pool, or a new one.
 
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::task::Poll;
 
 use tokio::net::TcpStream;
 
+use crate::model::cluster::{Http2Options, UpstreamProtocol};
 use crate::proxy::error::{Kind, ProxyError};
 use crate::proxy::http::exchange::relay::relay;
 use crate::proxy::http::exchange::{Downstream, Progress};
-use crate::proxy::http::h1::client::Client;
-use crate::proxy::http::head::{BodySize, Heads};
+use crate::proxy::http::h1;
+use crate::proxy::http::h2::client::ClientStream;
+use crate::proxy::http::head::{BodySize, Heads, Version};
 use crate::proxy::http::session::Session;
 use crate::snapshot::LiveCluster;
 use crate::transport::Target;
 
-/// Sends the request to `target` and its answer back.
+/// Where a request goes, and how.
+pub(super) struct Destination<'a> {
+    pub(super) cluster: &'a LiveCluster,
+    pub(super) target: Target,
+    /// The client asks to leave HTTP.
+    pub(super) upgrade: bool,
+}
+
+/// Sends the request to its destination and the answer back.
 pub(super) async fn carry<D: Downstream>(
     session: &mut Session,
     client: &mut D,
     heads: &mut Heads,
     progress: &mut Progress,
-    cluster: &LiveCluster,
-    target: &Target,
-    upgrade: bool,
+    to: &Destination<'_>,
 ) -> Result<(), ProxyError> {
-    let key = target.key();
+    let http2 = match to.cluster.config.protocol {
+        UpstreamProtocol::Http1 => None,
+        UpstreamProtocol::Http2(options) => Some(options),
+        UpstreamProtocol::Downstream(options) => (heads.request.version == Version::Http2).then_some(options),
+    };
+    if let Some(options) = http2 {
+        // Boxed: large, and what HTTP/2 costs anyway hides the price.
+        return Box::pin(carry_http2(session, client, heads, progress, to, options)).await;
+    }
+    let key = to.target.key();
     let mut upstream = match session.worker.http.take_idle(&key) {
         Some(idle) => idle,
-        None => Client::new(connect(session, client, progress, cluster, target).await?, false),
+        None => {
+            let stream = connect(session, client, progress, to).await?;
+            h1::client::Client::new(stream, session.chain.config.http1_trailers)
+        }
     };
-    relay(session, client, &mut upstream, heads, progress, upgrade).await?;
+    relay(session, client, &mut upstream, heads, progress, to.upgrade).await?;
     if let Some(idle) = upstream.into_idle() {
         session.worker.http.give_idle(&session.worker, key, idle);
     }
     Ok(())
+}
+
+async fn carry_http2<D: Downstream>(
+    session: &mut Session,
+    client: &mut D,
+    heads: &mut Heads,
+    progress: &mut Progress,
+    to: &Destination<'_>,
+    options: Http2Options,
+) -> Result<(), ProxyError> {
+    let mut upstream = shared(session, client, progress, to, options).await?;
+    relay(session, client, &mut upstream, heads, progress, to.upgrade).await
+}
+
+/// A stream's place on a connection that is open, or on a new one.
+async fn shared<D: Downstream>(
+    session: &mut Session,
+    client: &mut D,
+    progress: &mut Progress,
+    to: &Destination<'_>,
+    options: Http2Options,
+) -> Result<ClientStream, ProxyError> {
+    let group = session.worker.http.shared(&session.worker, to.target.key());
+    if let Some(stream) = group.take() {
+        return Ok(stream);
+    }
+    let _opening = group.opening.lock().await;
+    // While we waited, another request may have opened one.
+    if let Some(stream) = group.take() {
+        return Ok(stream);
+    }
+    let stream = connect(session, client, progress, to).await?;
+    group.open(stream, options).await.map_err(|error| ProxyError::upstream(Kind::Upstream(error)))
 }
 
 /// A new connection, unless the client leaves or a deadline passes first.
@@ -41,12 +95,11 @@ async fn connect<D: Downstream>(
     session: &mut Session,
     client: &mut D,
     progress: &mut Progress,
-    cluster: &LiveCluster,
-    target: &Target,
+    to: &Destination<'_>,
 ) -> Result<TcpStream, ProxyError> {
-    let worker = std::rc::Rc::clone(&session.worker);
+    let worker = Rc::clone(&session.worker);
     // Boxed: it is large, and not on the way of a request that finds an idle connection.
-    let mut connecting = Box::pin(worker.connect(target, cluster.config.connect_timeout));
+    let mut connecting = Box::pin(worker.connect(&to.target, to.cluster.config.connect_timeout));
     let no_body = client.request_size() == BodySize::Empty;
     poll_fn(|cx| {
         if let Poll::Ready(result) = connecting.as_mut().poll(cx) {

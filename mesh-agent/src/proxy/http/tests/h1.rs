@@ -155,8 +155,8 @@ fn chunks_and_trailers_arrive() {
             client.write_all(&[byte]).await.expect("sends");
             tokio::task::yield_now().await;
         }
-        let answer = read_until(&mut client, "\r\n0\r\n\r\n").await;
-        assert!(answer.ends_with("\r\n\r\n2\r\nhi\r\n0\r\n\r\n"), "{answer}");
+        let answer = read_until(&mut client, "x-end: 1\r\n\r\n").await;
+        assert!(answer.ends_with("\r\n\r\n2\r\nhi\r\n0\r\nx-end: 1\r\n\r\n"), "{answer}");
     });
 }
 

@@ -1,0 +1,76 @@
+//! Heads between our own form and the one of the `http` crate, which the `h2` crate speaks.
+
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, request, response};
+
+use crate::proxy::http::body::StreamError;
+use crate::proxy::http::fields::Fields;
+use crate::proxy::http::head::{RequestHead, ResponseHead, Version};
+use crate::proxy::http::name::Name;
+
+/// Copies a request's head into ours.
+pub(super) fn from_request(parts: &request::Parts, head: &mut RequestHead) {
+    head.clear();
+    head.version = Version::Http2;
+    head.method = parts.method.clone();
+    head.https = parts.uri.scheme() == Some(&Scheme::HTTPS);
+    if let Some(path) = parts.uri.path_and_query() {
+        head.set_path(path.as_str());
+    }
+    append(&parts.headers, &mut head.fields);
+    if let Some(authority) = parts.uri.authority() {
+        head.set_authority(authority.as_str());
+    } else if let Some(host) = head.fields.get_str(Name::Host).map(str::to_owned) {
+        head.set_authority(&host);
+    }
+    head.fields.remove(Name::Host);
+}
+
+/// Our request's head as the crate wants it.
+pub(super) fn to_request(head: &RequestHead) -> Result<Request<()>, StreamError> {
+    let mut uri = http::uri::Parts::default();
+    uri.scheme = Some(if head.https { Scheme::HTTPS } else { Scheme::HTTP });
+    uri.authority = Some(Authority::try_from(head.authority()).map_err(|_| StreamError::Malformed("authority"))?);
+    uri.path_and_query = Some(PathAndQuery::try_from(head.path()).map_err(|_| StreamError::Malformed("path"))?);
+    let mut request = Request::new(());
+    *request.method_mut() = head.method.clone();
+    *request.uri_mut() = Uri::from_parts(uri).map_err(|_| StreamError::Malformed("request target"))?;
+    *request.version_mut() = http::Version::HTTP_2;
+    *request.headers_mut() = to_map(&head.fields)?;
+    Ok(request)
+}
+
+/// Copies a response's head into ours.
+pub(super) fn from_response(parts: &response::Parts, head: &mut ResponseHead) {
+    head.clear();
+    head.version = Version::Http2;
+    head.status = parts.status;
+    append(&parts.headers, &mut head.fields);
+}
+
+/// Our response's head as the crate wants it.
+pub(super) fn to_response(head: &ResponseHead) -> Result<Response<()>, StreamError> {
+    let mut response = Response::new(());
+    *response.status_mut() = head.status;
+    *response.version_mut() = http::Version::HTTP_2;
+    *response.headers_mut() = to_map(&head.fields)?;
+    Ok(response)
+}
+
+/// Appends all of `map`.
+pub(super) fn append(map: &HeaderMap, fields: &mut Fields) {
+    for (name, value) in map {
+        fields.append_raw(name.as_str().as_bytes(), value.as_bytes());
+    }
+}
+
+/// Our fields as the crate wants them.
+pub(super) fn to_map(fields: &Fields) -> Result<HeaderMap, StreamError> {
+    let mut map = HeaderMap::with_capacity(fields.len());
+    for (name, value) in fields.iter() {
+        let name = HeaderName::from_bytes(name).map_err(|_| StreamError::Malformed("header name"))?;
+        let value = HeaderValue::from_bytes(value).map_err(|_| StreamError::Malformed("header value"))?;
+        map.append(name, value);
+    }
+    Ok(map)
+}
