@@ -35,7 +35,7 @@ pub(crate) fn load_assignment(fields: &Fields<'_>, names: bool) -> Option<Sites>
             }
             Some(())
         });
-        fields.only_number("priority", 0);
+        fields.only_zero("priority");
         fields.refuse("load_balancing_weight", LATER);
         fields.refuse("proximity", LATER);
         fields.refuse("leds_cluster_locality_config", LATER);

@@ -55,7 +55,7 @@ impl<'a> Fields<'a> {
             entries,
             #[cfg(test)]
             message: name,
-            asked: RefCell::new(Vec::new()),
+            asked: RefCell::new(Vec::with_capacity(16)),
         };
         let decoded = decode(&fields);
         fields.report_unknown();
@@ -238,9 +238,11 @@ impl<'a> Fields<'a> {
             if self.at.context.is_full() {
                 return;
             }
-            let path = self.at.path.field(&entry.key);
-            let place = At { path, ..self.at }.place_at(entry.position);
-            let report = |problem| self.at.context.report(place, problem);
+            // A path is written out only when there is something to report: this runs for every field there is.
+            let report = |problem| {
+                let path = self.at.path.field(&entry.key);
+                self.at.context.report(At { path, ..self.at }.place_at(entry.position), problem);
+            };
             let Some((name, _)) = asked.iter().find(|(name, _)| is_named(&entry.key, name)) else {
                 report(Problem::Unknown { near: nearest(&entry.key, supported()), supported: distinct(supported()) });
                 continue;

@@ -33,7 +33,7 @@ pub(crate) enum Kind {
     /// An `Any` that holds one of these.
     Any(Vec<&'static str>),
     /// Only this value, because the agent behaves as it says.
-    Only(String),
+    Only(&'static str),
     /// Nothing, for that reason.
     Refused(&'static str),
 }

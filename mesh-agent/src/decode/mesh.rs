@@ -89,7 +89,7 @@ fn claim(claimed: &Unique, path: Option<&PathBuf>, at: &At<'_>) {
 }
 
 fn address(at: &At<'_>, claimed: &Unique) -> Option<IpAddr> {
-    let ip = at.ip()?;
+    let ip = at.ip()?.to_canonical();
     if ip.is_unspecified() || ip.is_multicast() {
         at.rule("must be an address a socket can be reached at");
         return None;
@@ -100,7 +100,7 @@ fn address(at: &At<'_>, claimed: &Unique) -> Option<IpAddr> {
 
 fn kernel(fields: &Fields<'_>) -> Option<KernelConfig> {
     let defaults = KernelConfig::default();
-    if let Some(at) = fields.get("acceleration", &Kind::Only("off".to_owned()))
+    if let Some(at) = fields.get("acceleration", &Kind::Only("off"))
         && at.text().is_some_and(|text| text != "off")
     {
         at.report(Problem::Refused("socket acceleration comes with the kernel path; write off, or nothing"));

@@ -57,7 +57,7 @@ pub enum Problem {
     #[error("only {only} is supported, found {found}")]
     Only {
         /// The supported value.
-        only: String,
+        only: &'static str,
         /// What was written.
         found: String,
     },

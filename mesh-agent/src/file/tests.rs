@@ -2,6 +2,7 @@
 
 mod bad;
 mod good;
+mod load;
 mod mutation;
 mod reference;
 

@@ -8,9 +8,8 @@ use crate::decode::problem::Problem;
 impl Fields<'_> {
     /// A field that may say nothing but what the agent does anyway.
     pub(crate) fn only_flag(&self, name: &'static str, only: bool) {
-        self.only(name, &only.to_string(), |value| {
-            matches!(value, Value::Bool(b) if *b == only) || matches!(value, Value::Text(t) if *t == only.to_string())
-        });
+        let text = if only { "true" } else { "false" };
+        self.only(name, text, |value| *value == Value::Bool(only) || matches!(value, Value::Text(t) if t == text));
     }
 
     /// The same for an enumeration, of which `number` is the supported value.
@@ -21,9 +20,9 @@ impl Fields<'_> {
         });
     }
 
-    /// The same for a number.
-    pub(crate) fn only_number(&self, name: &'static str, only: i128) {
-        self.only(name, &only.to_string(), |value| *value == Value::Int(only));
+    /// The same for a number that may only be 0.
+    pub(crate) fn only_zero(&self, name: &'static str) {
+        self.only(name, "0", |value| *value == Value::Int(0));
     }
 
     /// The same for text, which may also be empty.
@@ -31,11 +30,11 @@ impl Fields<'_> {
         self.only(name, only, |value| matches!(value, Value::Text(text) if text == only || text.is_empty()));
     }
 
-    fn only(&self, name: &'static str, only: &str, is: impl FnOnce(&Value) -> bool) {
-        if let Some(at) = self.get(name, &Kind::Only(only.to_owned()))
+    fn only(&self, name: &'static str, only: &'static str, is: impl FnOnce(&Value) -> bool) {
+        if let Some(at) = self.get(name, &Kind::Only(only))
             && !is(&at.node.value)
         {
-            at.report(Problem::Only { only: only.to_owned(), found: at.node.value.brief() });
+            at.report(Problem::Only { only, found: at.node.value.brief() });
         }
     }
 
