@@ -10,6 +10,16 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Addr(pub [u32; 4]);
 
+/// An address as the key of a trie of networks. The family comes first: `::/0` is no network of IPv4 addresses, which it would
+/// be if only their mapped form were compared.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetKey {
+    family: u32,
+    /// The address.
+    pub addr: Addr,
+}
+
 /// A port in network byte order.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -149,6 +159,20 @@ impl From<Addr> for IpAddr {
     }
 }
 
+impl NetKey {
+    /// Bits of a key.
+    pub const BITS: u32 = 160;
+    /// Bits before those of an IPv6 prefix.
+    pub const BITS_BEFORE: u32 = 32;
+
+    /// The key of an address.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(addr: Addr) -> Self {
+        Self { family: addr.family().slot(), addr }
+    }
+}
+
 impl Family {
     /// Its place in the map of a pod's listeners.
     #[inline(always)]
@@ -227,6 +251,7 @@ impl Hidden {
 
 const _: () = assert!(size_of::<Addr>() == 16);
 const _: () = assert!(size_of::<PortBe>() == 2);
+const _: () = assert!(size_of::<NetKey>() * 8 == NetKey::BITS as usize);
 const _: () = assert!(size_of::<FlowKey>() == 48);
 const _: () = assert!(size_of::<Hidden>() == 24);
 

@@ -2,11 +2,11 @@
 #![allow(unsafe_code, reason = "aya asks for a promise about the layout of map keys and values")]
 
 use crate::config::Knobs;
-use crate::flow::{Addr, FlowKey, Hidden};
+use crate::flow::{FlowKey, Hidden, NetKey};
 use crate::workload::Workload;
 
 // SAFETY: `repr(C)`, integers only, no padding.
-unsafe impl aya::Pod for Addr {}
+unsafe impl aya::Pod for NetKey {}
 // SAFETY: `repr(C)`, integers only, padding is a field.
 unsafe impl aya::Pod for FlowKey {}
 // SAFETY: `repr(C)`, integers only, padding is a field.

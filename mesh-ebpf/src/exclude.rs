@@ -2,7 +2,7 @@
 
 use aya_ebpf::maps::lpm_trie::Key;
 use mesh_common::config::port_bit;
-use mesh_common::flow::{Addr, PortBe};
+use mesh_common::flow::{Addr, NetKey, PortBe};
 
 use crate::maps::{EXCLUDED_CIDRS, EXCLUDED_PORTS};
 
@@ -10,5 +10,6 @@ use crate::maps::{EXCLUDED_CIDRS, EXCLUDED_PORTS};
 #[inline(always)]
 pub(crate) fn is_excluded(addr: Addr, port: PortBe) -> bool {
     let (word, bit) = port_bit(port.get());
-    EXCLUDED_PORTS.get(word).is_some_and(|bits| bits & bit != 0) || EXCLUDED_CIDRS.get(Key::new(128, addr)).is_some()
+    EXCLUDED_PORTS.get(word).is_some_and(|bits| bits & bit != 0)
+        || EXCLUDED_CIDRS.get(Key::new(NetKey::BITS, NetKey::new(addr))).is_some()
 }

@@ -10,7 +10,7 @@ use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, PerCpuArray, SockMap};
 use mesh_common::config::{Knobs, MAX_EXCLUDED_CIDRS, MAX_HANDSHAKES, MAX_WORKLOADS, PORT_WORDS};
 use mesh_common::counter::Counter;
-use mesh_common::flow::{Addr, FlowKey, Hidden, PortBe};
+use mesh_common::flow::{FlowKey, Hidden, NetKey, PortBe};
 use mesh_common::workload::{Mode, Workload};
 
 #[map]
@@ -26,7 +26,7 @@ pub(crate) static KNOBS: Array<Knobs> = Array::with_max_entries(1, 0);
 pub(crate) static EXCLUDED_PORTS: Array<u64> = Array::with_max_entries(PORT_WORDS, 0);
 
 #[map]
-pub(crate) static EXCLUDED_CIDRS: LpmTrie<Addr, u8> = LpmTrie::with_max_entries(MAX_EXCLUDED_CIDRS, 0);
+pub(crate) static EXCLUDED_CIDRS: LpmTrie<NetKey, u8> = LpmTrie::with_max_entries(MAX_EXCLUDED_CIDRS, 0);
 
 #[btf_map]
 pub(crate) static HIDDEN: SkStorage<Hidden> = SkStorage::new();

@@ -1,6 +1,8 @@
 //! What a workload connects to, the agent accepts and knows; the app notices nothing.
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
 
 use mesh_agent::model::flow::Direction;
 
@@ -91,6 +93,46 @@ fn what_is_excluded_or_local_goes_its_own_way() -> anyhow::Result<()> {
     }
     assert_eq!((rig.count("passed_excluded"), rig.count("passed_local")), (5, 1));
     assert_eq!((rig.accepted(), rig.count("steered")), (vec![], 0));
+    Ok(())
+}
+
+#[test]
+fn excluding_all_of_one_family_leaves_the_other() -> anyhow::Result<()> {
+    let rig = rig_or_skip!(with |config: &mut mesh_agent::model::config::Mesh| {
+        config.kernel.exclude_cidrs = vec!["::/0".parse().expect("a network")];
+    }; "app");
+    connect(rig.pod("app"), &["10.96.0.1:80"])?;
+    connect(rig.pod("app"), &["[::ffff:10.96.0.1]:80"])?;
+    assert!(connect(rig.pod("app"), &["[fd00:96::1]:80"]).is_err());
+    assert_eq!((rig.count("steered"), rig.count("passed_excluded")), (2, 1));
+    Ok(())
+}
+
+#[test]
+fn workloads_that_share_a_namespace_are_told_apart_by_cgroup() -> anyhow::Result<()> {
+    let rig = rig_or_skip!(with |config: &mut mesh_agent::model::config::Mesh| {
+        config.workloads[1].netns = config.workloads[0].netns.clone();
+        config.workloads.truncate(2);
+    }; "a", "b", "other");
+    // A container inside b's cgroup, at home in a's namespace.
+    let inner = rig.pod("b").cgroup().join("x");
+    std::fs::create_dir(&inner)?;
+    let connect = |cgroup: &Path, to: &str| -> anyhow::Result<bool> {
+        let mut command = Command::new("sh");
+        command.args(["-c", r#"echo 0 >"$0/cgroup.procs" && exec ip netns exec "$@""#]).arg(cgroup);
+        command.arg(rig.pod("a").netns()).arg(harness::binaries::peer()?).args(["connect", to]);
+        Ok(command.output()?.status.success())
+    };
+    for (n, (cgroup, to)) in [(rig.pod("a").cgroup(), "10.96.0.1:80"), (&inner, "10.96.0.2:80")].into_iter().enumerate()
+    {
+        assert!(connect(cgroup, to)?);
+        let accepted = rig.wait_accepted(n)?;
+        assert_eq!(accepted.workload, ["a", "b"][n]);
+        assert_eq!(accepted.destination, Some(to.parse()?));
+    }
+    // Somebody else's cgroup in that namespace is not meshed.
+    assert!(!connect(rig.pod("other").cgroup(), "10.96.0.3:80")?);
+    assert_eq!(rig.count("steered"), 2);
     Ok(())
 }
 

@@ -9,24 +9,28 @@ pub(crate) struct Capability {
     pub(crate) name: &'static str,
     /// What for.
     pub(crate) purpose: &'static str,
-    bit: u32,
+    /// Any of these will do.
+    bits: &'static [u32],
 }
 
-/// All of them. `CAP_SYS_ADMIN` includes `CAP_BPF`.
+/// All of them.
 pub(crate) const NEEDED: [Capability; 3] = [
-    Capability { name: "CAP_BPF", purpose: "load programs and make maps", bit: 39 },
-    Capability { name: "CAP_NET_ADMIN", purpose: "attach programs to cgroups and namespaces", bit: 12 },
-    Capability { name: "CAP_SYS_ADMIN", purpose: "enter the network namespaces of workloads", bit: SYS_ADMIN },
+    Capability { name: "CAP_BPF", purpose: "load programs and make maps", bits: &[BPF, SYS_ADMIN] },
+    Capability { name: "CAP_NET_ADMIN", purpose: "attach programs to cgroups and namespaces", bits: &[NET_ADMIN] },
+    Capability { name: "CAP_SYS_ADMIN", purpose: "enter the network namespaces of workloads", bits: &[SYS_ADMIN] },
 ];
 
+const NET_ADMIN: u32 = 12;
 const SYS_ADMIN: u32 = 21;
+/// Which `CAP_SYS_ADMIN` includes.
+const BPF: u32 = 39;
 
 /// Those that this process lacks.
 pub(crate) fn missing() -> io::Result<Vec<Capability>> {
     let status = fs::read_to_string("/proc/self/status")?;
     let effective = effective(&status).ok_or(io::ErrorKind::InvalidData)?;
-    let has = |bit: u32| effective & (1 << bit) != 0;
-    Ok(NEEDED.into_iter().filter(|needed| !has(needed.bit) && !(needed.name == "CAP_BPF" && has(SYS_ADMIN))).collect())
+    let has = |bit: &u32| effective & (1 << bit) != 0;
+    Ok(NEEDED.into_iter().filter(|needed| !needed.bits.iter().any(has)).collect())
 }
 
 fn effective(status: &str) -> Option<u64> {

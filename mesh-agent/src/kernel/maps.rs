@@ -4,7 +4,7 @@ use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, MapData, MapError};
 use mesh_common::config::{Knobs, PORT_WORDS};
-use mesh_common::flow::Addr;
+use mesh_common::flow::NetKey;
 use mesh_common::names;
 use mesh_common::workload::Workload;
 
@@ -55,7 +55,7 @@ pub(crate) struct KernelTables {
 /// The part of the maps that each pod's inbound program has an own copy of.
 pub(crate) struct ExcludedTables {
     ports: Array<MapData, u64>,
-    networks: LpmTrie<MapData, Addr, u8>,
+    networks: LpmTrie<MapData, NetKey, u8>,
 }
 
 impl KernelTables {
@@ -164,9 +164,9 @@ fn forgotten(result: Result<(), MapError>, map: &'static str) -> Result<(), Tabl
     }
 }
 
-fn trie_key(network: Network) -> Key<Addr> {
-    let (address, prefix) = network.to_kernel();
-    Key::new(prefix, address)
+fn trie_key(network: Network) -> Key<NetKey> {
+    let (key, prefix) = network.to_kernel();
+    Key::new(prefix, key)
 }
 
 /// Maps that are no more than a [`State`], and fail when told to.

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use mesh_common::config::{Knobs, port_bit};
-use mesh_common::flow::Addr;
+use mesh_common::flow::NetKey;
 use mesh_common::workload::Workload;
 
 /// Everything the maps say.
@@ -33,10 +33,10 @@ pub(crate) struct Excluded {
     pub(crate) networks: BTreeSet<Network>,
 }
 
-/// A network as the kernel's trie has it: IPv4 is a part of IPv6, so its prefixes are longer by 96.
+/// A network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Network {
-    bits: u128,
+    address: IpAddr,
     prefix: u8,
 }
 
@@ -68,23 +68,22 @@ impl Excluded {
 impl From<IpNet> for Network {
     fn from(network: IpNet) -> Self {
         let network = network.trunc();
-        let (address, prefix) = match network.addr() {
-            IpAddr::V4(address) => (address.to_ipv6_mapped(), network.prefix_len() + 96),
-            IpAddr::V6(address) => (address, network.prefix_len()),
-        };
-        Self { bits: u128::from(address), prefix }
+        Self { address: network.addr(), prefix: network.prefix_len() }
     }
 }
 
 impl Network {
     /// As it is read back from the kernel.
-    pub(crate) fn from_kernel(address: Addr, prefix: u32) -> Self {
-        Self { bits: u128::from_be_bytes(address.octets()), prefix: u8::try_from(prefix).unwrap_or(128) }
+    pub(crate) fn from_kernel(key: NetKey, prefix: u32) -> Self {
+        let address = IpAddr::from(key.addr);
+        let before = NetKey::BITS_BEFORE + if address.is_ipv4() { MAPPED_BITS } else { 0 };
+        Self { address, prefix: u8::try_from(prefix.saturating_sub(before)).unwrap_or(u8::MAX) }
     }
 
     /// As it is given to the kernel.
-    pub(crate) fn to_kernel(self) -> (Addr, u32) {
-        (Addr::from(IpAddr::V6(self.bits.into())), u32::from(self.prefix))
+    pub(crate) fn to_kernel(self) -> (NetKey, u32) {
+        let mapped = if self.address.is_ipv4() { MAPPED_BITS } else { 0 };
+        (NetKey::new(self.address.into()), NetKey::BITS_BEFORE + mapped + u32::from(self.prefix))
     }
 }
 
@@ -117,6 +116,9 @@ fn missing(old: &BTreeMap<u64, Workload>, new: &BTreeMap<u64, Workload>) -> impl
 fn changed(old: &BTreeMap<u64, Workload>, new: &BTreeMap<u64, Workload>) -> impl Iterator<Item = (u64, Workload)> {
     new.iter().filter(|(key, workload)| old.get(key) != Some(workload)).map(|(key, workload)| (*key, *workload))
 }
+
+/// Bits of an IPv4-mapped address before the IPv4 address.
+const MAPPED_BITS: u32 = 96;
 
 #[cfg(test)]
 mod tests;

@@ -49,10 +49,12 @@ impl Listeners {
     ) -> Result<Self, SocketsError> {
         let usual = usual_port(direction);
         let open = |port| netns.enter(|| Self::open_here(port, workers));
-        let listeners = open(usual).or_else(|error| {
+        let mut listeners = open(usual);
+        for _ in 0..ATTEMPTS {
+            let Err(error) = &listeners else { break };
             debug!(%workload, port = usual, %error, "the usual port is taken; the kernel chooses one");
-            (0..ATTEMPTS).fold(Err(error), |result, _| result.or_else(|_| open(0)))
-        });
+            listeners = open(0);
+        }
         let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), usual);
         let listeners =
             listeners.map_err(|source| SocketsError::Listen { workload: workload.clone(), address, source })?;

@@ -64,10 +64,13 @@ fn exclusions_are_added_before_they_are_taken_away() {
 }
 
 #[test]
-fn networks_are_the_same_however_they_are_written() {
+fn networks_survive_the_border() {
+    for text in ["0.0.0.0/0", "10.0.0.0/8", "10.1.2.3/32", "::/0", "fd00::/8", "fd00::1/128"] {
+        let (key, prefix) = network(text).to_kernel();
+        assert_eq!(Network::from_kernel(key, prefix), network(text), "{text}");
+    }
     assert_eq!(network("10.1.2.3/8"), network("10.0.0.0/8"));
-    assert_eq!(network("10.0.0.0/8"), network("::ffff:10.0.0.0/104"));
-    let (address, prefix) = network("10.0.0.0/8").to_kernel();
-    assert_eq!(prefix, 104);
-    assert_eq!(Network::from_kernel(address, prefix), network("10.0.0.0/8"));
+    // The family is compared too: all of IPv6 has 32 bits, and none of them are IPv4's.
+    assert_eq!(network("::/0").to_kernel().1, 32);
+    assert_ne!(network("::/0").to_kernel().0, network("0.0.0.0/0").to_kernel().0);
 }
