@@ -1,12 +1,20 @@
-//! What deploy/ promises: systemd takes the unit, and the agent the configuration. No root needed.
+//! What deploy/ promises: systemd takes the unit, the agent the configuration, and needs no more than it is given.
+//!
+//! Only the last needs root, and says so without it.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use harness::agent::Options;
 use harness::binaries;
+use harness::config::{bootstrap, cluster, service, tcp};
+use harness::echo::HttpServer;
 use harness::scratch::Scratch;
+use harness::wire::Wire;
+use harness::world::{self, World};
 
 const UNIT: &str = "bowline-agent.service";
 
@@ -56,6 +64,35 @@ fn the_example_configuration_is_valid() -> Result<()> {
     let file = scratch.write("bowline.yaml", &here)?;
     let output = Command::new(binaries::agent()?).args(["validate", "--config"]).arg(file).output()?;
     ensure!(output.status.success(), "mesh-agent validate:\n{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+#[test]
+fn the_agent_needs_no_more_than_the_unit_gives() -> Result<()> {
+    if !world::is_root() {
+        eprintln!("skipped: needs root");
+        return Ok(());
+    }
+    let capabilities = deployed(UNIT)?;
+    let capabilities = capabilities.lines().find_map(|line| line.strip_prefix(CAPABILITIES)?.strip_prefix('='));
+    let bounds =
+        capabilities.context("the unit bounds capabilities")?.to_lowercase().replace("cap_", "+").replace(' ', ",");
+    let bounds = format!("--bounding-set=-all,{bounds}");
+
+    let world = World::build(&["client", "server"])?;
+    let (client, server) = (world.pod("client"), world.pod("server"));
+    let _server = server.enter(|| HttpServer::start(server.at(8080)[0], "server"))?;
+    let address: SocketAddr = "10.96.0.1:80".parse()?;
+    let config = bootstrap(&[service(address, tcp("server"))], &[cluster("server", &server.at(8080)[..1])]);
+    let bounded = Options::new().under(&["setpriv", "--no-new-privs", "--inh-caps=-all", &bounds]);
+    // As under systemd, it has a cgroup to itself.
+    let _agent = bounded.inside(&world.agent_cgroup())?.start(world.mesh(&["client", "server"], config))?;
+    let status = client.enter(|| -> Result<u16> {
+        let mut wire = Wire::connect(address)?;
+        wire.send("GET / HTTP/1.1\r\nhost: service\r\n\r\n")?;
+        Ok(wire.response()?.status)
+    })?;
+    ensure!(status == 200, "through the mesh: {status}");
     Ok(())
 }
 

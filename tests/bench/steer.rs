@@ -56,6 +56,7 @@ fn rounds(args: &Args, world: &World, targets: &[SocketAddr; 2]) -> Result<()> {
     let config = world.mesh(&["app"], bootstrap(&[], &[]));
     let cpu = args.agent_cpu.to_string();
     let agent = Options::new().arg("--workers").arg("1").under(&["taskset", "--cpu-list", &cpu]);
+    let agent = agent.inside(&world.agent_cgroup())?;
     for _ in 0..args.runs {
         show(args, world.pod("app"), targets, "no-mesh")?;
         let mut running = agent.start(&config)?;

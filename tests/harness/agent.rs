@@ -56,10 +56,10 @@ impl Options {
         self
     }
 
-    /// A command that runs the agent's command line, such as `setpriv`.
+    /// A command that runs the agent's command line, such as `setpriv`. Of several, the last is the outermost.
     #[must_use]
     pub fn under(mut self, command: &[&str]) -> Self {
-        self.prefix = command.iter().map(|&word| word.to_owned()).collect();
+        self.prefix.splice(0..0, command.iter().map(|&word| word.to_owned()));
         self
     }
 
