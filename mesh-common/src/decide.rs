@@ -28,8 +28,8 @@ pub enum Question {
         /// The port or the address is excluded.
         excluded: bool,
     },
-    /// What was decided could not be done.
-    Failed(Way, Failure),
+    /// A connection that goes this way was to be steered, and could not be.
+    Failed(Way),
 }
 
 /// Which way the connection goes, seen from the workload.
@@ -82,7 +82,7 @@ pub fn decide(workload: &Workload, question: Question) -> Verdict {
         }
         Question::Accept { excluded: true, .. } => Verdict::Pass(Counter::InboundExcluded),
         Question::Accept { destination, .. } => Verdict::Steer(destination.family()),
-        Question::Failed(way, _) => by_mode(workload.mode(), way),
+        Question::Failed(way) => by_mode(workload.mode(), way),
     }
 }
 

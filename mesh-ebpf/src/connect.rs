@@ -1,8 +1,12 @@
 //! cgroup/connect4 and connect6: a workload's TCP connection goes to the agent's listener in its pod.
 //!
 //! Runs before the kernel picks a route or a source port, once per `connect` on an unconnected socket, also from
-//! `sendmsg(MSG_FASTOPEN)`. A second `connect` on a socket that is connecting does not come here. After steering, all of a
-//! pod's connections go to one loopback port, so the kernel keeps their source ports apart, also of sockets that bound one.
+//! `sendmsg(MSG_FASTOPEN)`. A second `connect` on a socket that is connecting does not come here.
+//!
+//! After steering, all of a pod's connections go to one loopback address and port. So the kernel keeps their source ports apart,
+//! whatever their destinations: a pod has one range of ephemeral ports in all, not one for each destination, and the second of
+//! two sockets that bound the same port gets `EADDRNOTAVAIL`. Ports in TIME_WAIT do not count: on loopback the kernel uses them
+//! again after a second (`net.ipv4.tcp_tw_reuse`).
 
 use aya_ebpf::programs::SockAddrContext;
 use aya_log_ebpf::{info, warn};

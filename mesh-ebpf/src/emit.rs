@@ -22,7 +22,7 @@ pub(crate) fn settle(workload: &Workload, way: Way, outcome: Result<Verdict, Fai
         Ok(verdict) => verdict,
         Err(failure) => {
             count(failure.counter());
-            decide(workload, Question::Failed(way, failure))
+            decide(workload, Question::Failed(way))
         }
     };
     count(verdict.counter(way));

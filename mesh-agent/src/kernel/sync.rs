@@ -9,6 +9,8 @@ use crate::kernel::plan::{MapOp, State, diff};
 pub(crate) struct Sync {
     tables: Box<dyn Tables>,
     wanted: State,
+    /// Some change could not be made.
+    behind: bool,
 }
 
 /// What a look at the maps found.
@@ -21,18 +23,24 @@ pub(crate) struct Drift {
 impl Sync {
     /// Over maps that say nothing yet.
     pub(crate) fn new(tables: Box<dyn Tables>) -> Self {
-        Self { tables, wanted: State::default() }
+        Self { tables, wanted: State::default(), behind: false }
     }
 
     pub(crate) fn wanted(&self) -> &State {
         &self.wanted
     }
 
+    /// Whether some change waits for [`Self::reconcile`].
+    pub(crate) fn is_behind(&self) -> bool {
+        self.behind
+    }
+
     /// Makes the maps say this. What could not be done is tried again by [`Self::reconcile`].
     pub(crate) fn set(&mut self, wanted: State) -> Result<(), TableError> {
         let ops = diff(&self.wanted, &wanted);
         self.wanted = wanted;
-        self.apply(&ops)
+        // What failed earlier is still to be done, whether this succeeds or not.
+        self.apply(&ops).inspect_err(|_| self.behind = true)
     }
 
     /// Reads the maps back and makes them right.
@@ -41,7 +49,9 @@ impl Sync {
         if !ops.is_empty() {
             warn!(changes = ops.len(), "the kernel's maps are not as they should be; putting them right");
         }
+        self.behind = true;
         self.apply(&ops)?;
+        self.behind = false;
         Ok(Drift { repaired: ops.len() })
     }
 
@@ -90,6 +100,7 @@ mod tests {
         fake.lock().unwrap().failures = 2;
         assert!(matches!(sync.set(state(&[1, 2])), Err(TableError::Full { .. })));
         assert_eq!(fake.lock().unwrap().state, state(&[2]));
+        assert!(sync.is_behind());
         assert_eq!(sync.reconcile().unwrap(), Drift { repaired: 1 });
         assert_eq!(fake.lock().unwrap().state, state(&[1, 2]));
     }

@@ -86,6 +86,7 @@ pub struct Mesh {
     members: Vec<Running>,
     counters: Counters,
     steers: bool,
+    ticks: u32,
     _programs: Programs,
     _log: Option<LogThread>,
     _own_cgroup: OwnCgroup,
@@ -122,6 +123,7 @@ impl Mesh {
             members: Vec::new(),
             counters: Counters::new(parts.counters),
             steers: true,
+            ticks: 0,
             _programs: parts.programs,
             _log: log,
             steering: Arc::new(KernelSteering::new(parts.hidden)),
@@ -169,7 +171,11 @@ impl Mesh {
             self.listeners.retain(|listener| listener.pod.id != member.pod.id);
             self.counters.retire(member.pod.id);
         }
-        let done = self.sync.set(self.wanted()).and_then(|()| self.sync.reconcile().map(drop));
+        self.ticks = self.ticks.wrapping_add(1);
+        let mut done = self.sync.set(self.wanted());
+        if self.sync.is_behind() || self.ticks.is_multiple_of(TICKS_PER_LOOK) {
+            done = self.sync.reconcile().map(drop);
+        }
         if let Err(error) = done {
             warn!(%error, "the kernel's maps could not be updated; trying again");
         }
@@ -280,3 +286,6 @@ fn lines(errors: &[RegistryError]) -> String {
     };
     errors.iter().map(line).collect::<Vec<_>>().join("\n")
 }
+
+/// Reading the maps back takes a thousand system calls; drift is not urgent.
+const TICKS_PER_LOOK: u32 = 10;

@@ -71,14 +71,12 @@ fn what_comes_from_outside_is_steered_and_what_the_agent_delivers_is_not() {
 
 #[test]
 fn failures_end_by_mode() {
-    for failure in [Failure::NoListener, Failure::NoMemory, Failure::NoConfig] {
-        for (mode, way, expected) in [
-            (Mode::Permissive, Way::Outbound, Verdict::Pass(Counter::PassedFailed)),
-            (Mode::Permissive, Way::Inbound, Verdict::Pass(Counter::InboundPassedFailed)),
-            (Mode::Enforce, Way::Outbound, Verdict::Deny(Counter::DeniedFailed)),
-            (Mode::Enforce, Way::Inbound, Verdict::Deny(Counter::InboundDeniedFailed)),
-        ] {
-            assert_eq!(decide(&workload(mode), Question::Failed(way, failure)), expected, "{mode:?} {way:?}");
-        }
+    for (mode, way, expected) in [
+        (Mode::Permissive, Way::Outbound, Verdict::Pass(Counter::PassedFailed)),
+        (Mode::Permissive, Way::Inbound, Verdict::Pass(Counter::InboundPassedFailed)),
+        (Mode::Enforce, Way::Outbound, Verdict::Deny(Counter::DeniedFailed)),
+        (Mode::Enforce, Way::Inbound, Verdict::Deny(Counter::InboundDeniedFailed)),
+    ] {
+        assert_eq!(decide(&workload(mode), Question::Failed(way)), expected, "{mode:?} {way:?}");
     }
 }
