@@ -144,15 +144,12 @@ fn claim(
     catch_all: bool,
 ) {
     let Some(at) = fields.get("address", &Kind::Message(ADDRESS)) else { return };
-    if bind {
-        taken.bound.claim(address.to_string(), &at);
-    }
     let direction = match direction {
         Direction::Inbound => "INBOUND",
         Direction::Outbound => "OUTBOUND",
     };
-    // A bound one stands for the destination too, but has been reported above if its address is bound twice.
-    if !bind || !taken.destinations.contains(&format!("{address} {direction}")) {
+    // What is bound stands for the destination too; one report is enough if the same address is bound twice.
+    if !bind || taken.bound.claim(address.to_string(), &at) {
         taken.destinations.claim(format!("{address} {direction}"), &at);
     }
     if catch_all && let Some(at) = fields.get("use_original_dst", &Kind::Flag) {

@@ -19,14 +19,15 @@ impl Unique {
         Self { what, seen: RefCell::default() }
     }
 
-    /// Remembers that `value` stands at `at`; reports if it did already elsewhere.
-    pub(crate) fn claim(&self, value: String, at: &At<'_>) {
+    /// Remembers that `value` stands at `at`; reports, and answers false, if it did already elsewhere.
+    pub(crate) fn claim(&self, value: String, at: &At<'_>) -> bool {
         let mut seen = self.seen.borrow_mut();
         if let Some(first) = seen.get(&value) {
             at.report(Problem::Taken { what: self.what, name: value, first: first.clone() });
-        } else {
-            seen.insert(value, at.place());
+            return false;
         }
+        seen.insert(value, at.place());
+        true
     }
 
     pub(crate) fn contains(&self, value: &str) -> bool {
