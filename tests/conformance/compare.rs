@@ -110,7 +110,8 @@ The same configurations and the same requests go to Envoy 1.40 and to `mesh-agen
 (`cargo test -p mesh-tests --test conformance`). What the client gets and what the upstream gets is compared: start
 line, every header, body, trailers, how the message was framed, and whether the connection stays open. The values of
 `date`, `x-envoy-upstream-service-time`, generated `x-request-id`s and the default `server` name are not compared, nor
-is the order of headers with different names.
+is the order of headers with different names. Where a client comes from loopback, Envoy appends its node's address to
+`x-forwarded-for` and Bowline the loopback address; that is not compared either.
 
 This page is made from `tests/data/differences.yaml`, and the test fails if a difference is missing there or is gone.
 Field by field, what of Envoy's configuration is supported at all is told by `mesh-agent validate`.

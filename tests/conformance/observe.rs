@@ -3,6 +3,8 @@
 //! Header names and values are compared in full and with their case; the order of different headers is not. The few
 //! values that differ from run to run are replaced: see [`Observed::normalise`].
 
+use std::net::{IpAddr, UdpSocket};
+
 use serde::{Deserialize, Serialize};
 
 use crate::case::Part;
@@ -74,9 +76,18 @@ fn steady(line: &str) -> String {
         // The default name is the proxy's own; a configured one is compared.
         "server" if value == "envoy" || value == "bowline" => "<proxy>",
         "x-request-id" if is_uuid(value) => "<uuid>",
+        "x-forwarded-for" => return format!("{name}: {}", without_own_address(value)),
         _ => value,
     };
     format!("{name}: {value}")
+}
+
+/// Envoy appends its node's address where a client comes from loopback; the agent appends what is true.
+fn without_own_address(list: &str) -> String {
+    let (before, last) = list.rsplit_once(',').map_or(("", list), |(_, last)| list.split_at(list.len() - last.len()));
+    // Only an own address can be bound.
+    let own = last.parse::<IpAddr>().is_ok_and(|address| UdpSocket::bind((address, 0)).is_ok());
+    format!("{before}{}", if own { "<own address>" } else { last })
 }
 
 fn name_of(line: &str) -> &str {

@@ -39,6 +39,10 @@ async fn run_lane(subject: Subject, suite: Arc<Suite>, lane: usize) -> Result<Ve
             continue;
         }
         let Outcome { messages, after } = exchange(&world, case).await?;
+        if messages.iter().all(|message| message.line.is_empty()) {
+            // Without an answer nothing says that the upstreams have seen all of it.
+            tokio::time::sleep(Duration::from_millis(60)).await;
+        }
         observed.client = messages;
         observed.upstream = world.upstreams.settle().await;
         ends.push((case, observed, Some(after)));

@@ -32,6 +32,9 @@ pub(crate) async fn serve_http(stream: TcpStream, name: String, upstreams: Arc<U
         for op in &ops {
             match op {
                 Op::Echo => {
+                    // Not over before the tunnel is.
+                    message.end.clear();
+                    record.update(&message);
                     echo(&mut wire, &mut writer, &mut message).await;
                     record.update(&message);
                     return;

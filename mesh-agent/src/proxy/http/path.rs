@@ -27,19 +27,18 @@ pub(super) fn normalize(config: &HttpConnectionManager, head: &mut RequestHead) 
     Ok(())
 }
 
-/// RFC 3986, 5.2.4, with the spellings of a dot, and of a slash, that servers are known to accept. `None`: the path leads above
-/// its root, or has a NUL.
+/// RFC 3986, 6.2.2.3 and 6.2.2.4: escapes of characters that need none are undone, dot segments resolved, and a backslash is a
+/// slash, since servers are known to take it for one. `None`: the path has a NUL.
 fn resolve_dots(path: &str) -> Option<String> {
-    if path.to_ascii_lowercase().contains("%00") {
+    if path.contains("%00") {
         return None;
     }
-    let path = path.replace('\\', "/");
+    let path = unescape_unreserved(path).replace('\\', "/");
     let mut segments: Vec<&str> = Vec::new();
     let mut parts = path.split('/').skip(1).peekable();
     while let Some(part) = parts.next() {
         let is_last = parts.peek().is_none();
-        let dots = part.replace("%2e", ".").replace("%2E", ".");
-        match dots.as_str() {
+        match part {
             "." => {}
             ".." => {
                 segments.pop();
@@ -54,6 +53,24 @@ fn resolve_dots(path: &str) -> Option<String> {
         }
     }
     Some(format!("/{}", segments.join("/")))
+}
+
+/// Undoes escapes of unreserved characters (RFC 3986, 2.3). What is no escape stays as it is.
+fn unescape_unreserved(path: &str) -> String {
+    let mut plain = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some(at) = rest.find('%') {
+        plain.push_str(&rest[..at]);
+        let escape = rest.get(at + 1..at + 3).and_then(|hex| u8::from_str_radix(hex, 16).ok()).map(char::from);
+        let (character, length) = match escape {
+            Some(byte @ ('a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '.' | '_' | '~')) => (byte, 3),
+            _ => ('%', 1),
+        };
+        plain.push(character);
+        rest = &rest[at + length..];
+    }
+    plain.push_str(rest);
+    plain
 }
 
 fn merge(path: &str) -> String {
@@ -81,6 +98,7 @@ mod tests {
             ("/a\\..\\b", "/b"),
             ("/a//b", "/a//b"),
             ("/...", "/..."),
+            ("/%61/%7Eb/%2F%2", "/a/~b/%2F%2"),
             ("/", "/"),
         ] {
             assert_eq!(resolve_dots(path).as_deref(), Some(expect), "{path}");
