@@ -141,7 +141,7 @@ impl ProxyError {
             },
             Kind::Upstream(error) => match error {
                 StreamError::Closed | StreamError::Io(_) => reset("connection termination", None),
-                StreamError::Reset(h2::Reason::REFUSED_STREAM) => reset("remote refused stream reset", None),
+                StreamError::Reset(_) if error.is_refusal() => reset("remote refused stream reset", None),
                 StreamError::Reset(_) => reset("remote reset", None),
                 StreamError::Malformed(_) | StreamError::HeadTooLarge => reset("protocol error", None),
             },

@@ -40,6 +40,13 @@ pub(crate) enum StreamError {
     HeadTooLarge,
 }
 
+impl StreamError {
+    /// Whether the peer reset the stream before it looked at the request.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Reset(h2::Reason::REFUSED_STREAM))
+    }
+}
+
 /// Where a body comes from.
 pub(crate) trait Source {
     /// Makes sure that there is something at the front.
