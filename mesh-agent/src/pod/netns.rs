@@ -32,7 +32,7 @@ pub enum NetnsError {
         path: PathBuf,
     },
     /// It can't be entered, or tells nothing of itself.
-    #[error("cannot use network namespace {path}; CAP_SYS_ADMIN and Linux 5.14 are needed", path = path.display())]
+    #[error("cannot use network namespace {path}; CAP_SYS_ADMIN and Linux 5.14 are needed, or --no-kernel to go without", path = path.display())]
     Use {
         /// The file.
         path: PathBuf,

@@ -1,9 +1,11 @@
 //! Connections that are carried as bytes: to a cluster (`tcp_proxy`), or to where they wanted to go.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::model::flow::Direction;
 use crate::proxy::connection::Connection;
+use crate::proxy::detect::ServerFirst;
 use crate::proxy::serve::refuse;
 use crate::proxy::tcp::{self, CopyError, Progress, Speaker};
 use crate::proxy::worker::Worker;
@@ -77,14 +79,9 @@ async fn carry(worker: &Worker, connection: Connection, leg: Leg) {
         }
     };
     let Connection { stream, read_ahead, origin, listed } = connection;
-    let counts = Counts { listed, edge: edge.tcp_open() };
-    let (first, result) = tcp::copy(&stream, &server, read_ahead, leg.idle_timeout, &worker.scratch, &counts).await;
-    match first {
-        Some(Speaker::Server) => worker.server_first.remember(origin.destination),
-        Some(Speaker::Client) => worker.server_first.forget(origin.destination),
-        None => {}
-    }
-    match result {
+    let memory = &worker.server_first;
+    let counts = Counts { listed, edge: edge.tcp_open(), memory, destination: origin.destination };
+    match tcp::copy(&stream, &server, read_ahead, leg.idle_timeout, &worker.scratch, &counts).await {
         Ok(()) => {}
         Err(CopyError::Idle(after)) => tracing::debug!(peer = %origin.peer, ?after, "idle connection closed"),
         Err(CopyError::Broken(error)) => {
@@ -94,12 +91,22 @@ async fn carry(worker: &Worker, connection: Connection, leg: Leg) {
     }
 }
 
-struct Counts {
+struct Counts<'a> {
     listed: ConnectionGuard,
     edge: TcpGuard,
+    memory: &'a ServerFirst,
+    destination: SocketAddr,
 }
 
-impl Progress for Counts {
+impl Progress for Counts<'_> {
+    /// Noted at once: a connection to a database may live for days.
+    fn first(&self, speaker: Speaker) {
+        match speaker {
+            Speaker::Server => self.memory.remember(self.destination),
+            Speaker::Client => self.memory.forget(self.destination),
+        }
+    }
+
     fn sent(&self, bytes: u64) {
         self.listed.sent(bytes);
         self.edge.sent(bytes);

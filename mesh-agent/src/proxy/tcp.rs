@@ -23,6 +23,8 @@ pub(super) enum Speaker {
 
 /// What a copy tells whoever started it.
 pub(super) trait Progress {
+    /// That side has sent the first byte. Told once, before the byte is counted.
+    fn first(&self, speaker: Speaker);
     /// Bytes went from the client to the server.
     fn sent(&self, bytes: u64);
     /// Bytes went from the server to the client.
@@ -50,7 +52,7 @@ impl Default for Scratch {
     }
 }
 
-/// Copies until both sides have ended. `read_ahead` is what was already read from the client. Tells who spoke first, if anybody did.
+/// Copies until both sides have ended. `read_ahead` is what was already read from the client.
 pub(super) async fn copy(
     client: &TcpStream,
     server: &TcpStream,
@@ -58,14 +60,19 @@ pub(super) async fn copy(
     idle: Option<Duration>,
     scratch: &Scratch,
     progress: &impl Progress,
-) -> (Option<Speaker>, Result<(), CopyError>) {
-    let moved = Moved { last: Cell::new(Instant::now()), first: Cell::new(None) };
+) -> Result<(), CopyError> {
+    let moved = Moved { last: Cell::new(Instant::now()), any: Cell::new(false) };
+    let moves = |speaker| {
+        if moved.is_first() {
+            progress.first(speaker);
+        }
+    };
     let sent = |bytes| {
-        moved.bytes(Speaker::Client);
+        moves(Speaker::Client);
         progress.sent(bytes);
     };
     let received = |bytes| {
-        moved.bytes(Speaker::Server);
+        moves(Speaker::Server);
         progress.received(bytes);
     };
     let both = async {
@@ -82,7 +89,7 @@ pub(super) async fn copy(
     if !matches!(result, Err(CopyError::Broken(_))) {
         unfinished.0 = None;
     }
-    (moved.first.get(), result)
+    result
 }
 
 /// Resets both sides when an exchange broke, or was cut off because its pod or the agent ends.
@@ -165,18 +172,17 @@ async fn write_all(to: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// When bytes last moved, and who moved the first.
+/// When bytes last moved, and whether any did.
 struct Moved {
     last: Cell<Instant>,
-    first: Cell<Option<Speaker>>,
+    any: Cell<bool>,
 }
 
 impl Moved {
-    fn bytes(&self, speaker: Speaker) {
+    /// Bytes move now; whether they are the first.
+    fn is_first(&self) -> bool {
         self.last.set(Instant::now());
-        if self.first.get().is_none() {
-            self.first.set(Some(speaker));
-        }
+        !self.any.replace(true)
     }
 
     /// Ends when nothing has moved for `limit`; never without one. One timer, moved on only when it fires.

@@ -14,9 +14,13 @@ use super::{CopyError, Progress, Scratch, Speaker, copy, reset};
 struct Counts {
     sent: Cell<u64>,
     received: Cell<u64>,
+    first: Cell<Option<Speaker>>,
 }
 
 impl Progress for Counts {
+    fn first(&self, speaker: Speaker) {
+        assert_eq!(self.first.replace(Some(speaker)), None, "told once");
+    }
     fn sent(&self, bytes: u64) {
         self.sent.set(self.sent.get() + bytes);
     }
@@ -33,14 +37,12 @@ async fn pair() -> (TcpStream, TcpStream) {
     (far.expect("connected"), near.expect("accepted").0)
 }
 
-type Outcome = (Option<Speaker>, Result<(), CopyError>);
-
 /// Runs `talk` with the client's and the server's end of a copied connection.
 async fn between<T>(
     idle: Option<Duration>,
     read_ahead: &[u8],
     talk: impl AsyncFnOnce(TcpStream, TcpStream) -> T,
-) -> (T, Outcome, Counts) {
+) -> (T, Result<(), CopyError>, Counts) {
     let (client, near_client) = pair().await;
     let (server, near_server) = pair().await;
     let counts = Counts::default();
@@ -59,7 +61,7 @@ async fn between<T>(
 async fn bytes_arrive_in_order_and_half_close_is_passed_on() {
     let data: Vec<u8> = (0..3_000_000u32).flat_map(u32::to_le_bytes).collect();
     let answer = data.iter().rev().copied().collect::<Vec<_>>();
-    let (got, (first, result), counts) = between(None, b"ahead", async |mut client, mut server| {
+    let (got, result, counts) = between(None, b"ahead", async |mut client, mut server| {
         let upload = async {
             client.write_all(&data).await?;
             client.shutdown().await?;
@@ -79,7 +81,7 @@ async fn bytes_arrive_in_order_and_half_close_is_passed_on() {
     })
     .await;
     result.expect("both sides ended");
-    assert_eq!(first, Some(Speaker::Client));
+    assert_eq!(counts.first.get(), Some(Speaker::Client));
     assert!(got.0 == answer, "downloaded");
     assert!(got.1 == [b"ahead", data.as_slice()].concat(), "uploaded");
     assert_eq!((counts.sent.get(), counts.received.get()), (12_000_005, 12_000_000));
@@ -87,19 +89,19 @@ async fn bytes_arrive_in_order_and_half_close_is_passed_on() {
 
 #[tokio::test]
 async fn a_server_may_speak_first() {
-    let ((), (first, result), _) = between(None, b"", async |client, mut server| {
+    let ((), result, counts) = between(None, b"", async |client, mut server| {
         server.write_all(b"220 ready\r\n").await.expect("written");
         let mut client = client;
         client.read_exact(&mut [0; 11]).await.expect("read");
     })
     .await;
-    assert_eq!(first, Some(Speaker::Server));
+    assert_eq!(counts.first.get(), Some(Speaker::Server));
     result.expect("both ends were closed");
 }
 
 #[tokio::test]
 async fn a_reset_is_passed_on_as_a_reset() {
-    let (read, (_, result), _) = between(None, b"", async |client, mut server| {
+    let (read, result, _) = between(None, b"", async |client, mut server| {
         reset(&client);
         drop(client);
         server.read(&mut [0; 1]).await
@@ -112,7 +114,7 @@ async fn a_reset_is_passed_on_as_a_reset() {
 #[tokio::test]
 async fn idle_connections_end() {
     let limit = Duration::from_millis(50);
-    let ((), (_, result), _) = between(Some(limit), b"", async |mut client, mut server| {
+    let ((), result, _) = between(Some(limit), b"", async |mut client, mut server| {
         for _ in 0..4 {
             // Often enough, for longer than the limit.
             tokio::time::sleep(limit / 2).await;
