@@ -2,7 +2,6 @@
 //! response flag and the label in telemetry. Texts and codes are Envoy's, because clients and operators know them.
 
 use std::borrow::Cow;
-use std::error::Error;
 
 use http::StatusCode;
 
@@ -35,9 +34,9 @@ pub(crate) enum Kind {
     /// The request's transfer encoding is not `chunked`.
     #[error("transfer encoding not supported")]
     TransferEncoding,
-    /// The request names no host, or one that can't be.
-    #[error("no host")]
-    NoHost,
+    /// The request is HTTP, and yet not one that could be meant.
+    #[error("rejected: {0}")]
+    Rejected(&'static str),
     /// The request has no path.
     #[error("no path")]
     NoPath,
@@ -103,7 +102,7 @@ impl ProxyError {
     /// What the client is answered, if it is still there and has no answer yet.
     pub(crate) fn status(&self) -> StatusCode {
         match &self.kind {
-            Kind::Gone(_) | Kind::Malformed(_) | Kind::NoHost => StatusCode::BAD_REQUEST,
+            Kind::Gone(_) | Kind::Malformed(_) | Kind::Rejected(_) => StatusCode::BAD_REQUEST,
             Kind::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Kind::TransferEncoding => StatusCode::NOT_IMPLEMENTED,
             Kind::Http10 => StatusCode::UPGRADE_REQUIRED,
@@ -122,7 +121,7 @@ impl ProxyError {
     /// Body of that answer.
     pub(crate) fn text(&self) -> Cow<'static, str> {
         match &self.kind {
-            Kind::Gone(_) | Kind::NoHost | Kind::NoPath | Kind::NoRoute | Kind::NoCluster(_) | Kind::Upgrade => {
+            Kind::Gone(_) | Kind::Rejected(_) | Kind::NoPath | Kind::NoRoute | Kind::NoCluster(_) | Kind::Upgrade => {
                 "".into()
             }
             Kind::Malformed(_) => "Bad Request".into(),
@@ -135,15 +134,15 @@ impl ProxyError {
             Kind::NoEndpoint => "no healthy upstream".into(),
             Kind::Timeout => "upstream request timeout".into(),
             Kind::Connect(error) => match error {
-                ConnectError::Timeout { .. } => reset("connection timeout", None),
-                ConnectError::Socket { source, .. } => reset("local connection failure", Some(source)),
-                ConnectError::Refused { source, .. } => reset("remote connection failure", Some(source)),
+                ConnectError::Timeout { .. } => reset("connection timeout"),
+                ConnectError::Socket { .. } => reset("local connection failure"),
+                ConnectError::Refused { .. } => reset("remote connection failure"),
             },
             Kind::Upstream(error) => match error {
-                StreamError::Closed | StreamError::Io(_) => reset("connection termination", None),
-                StreamError::Reset(_) if error.is_refusal() => reset("remote refused stream reset", None),
-                StreamError::Reset(_) => reset("remote reset", None),
-                StreamError::Malformed(_) | StreamError::HeadTooLarge => reset("protocol error", None),
+                StreamError::Closed | StreamError::Io(_) => reset("connection termination"),
+                StreamError::Reset(_) if error.is_refusal() => reset("remote refused stream reset"),
+                StreamError::Reset(_) => reset("remote reset"),
+                StreamError::Malformed(_) | StreamError::HeadTooLarge => reset("protocol error"),
             },
         }
     }
@@ -155,7 +154,7 @@ impl ProxyError {
             Kind::Malformed(_)
             | Kind::HeadTooLarge
             | Kind::TransferEncoding
-            | Kind::NoHost
+            | Kind::Rejected(_)
             | Kind::NoPath
             | Kind::Http10
             | Kind::Upgrade => "DPE",
@@ -171,20 +170,21 @@ impl ProxyError {
         }
     }
 
+    /// Whether the client's connection ends with the answer, where it carries one request at a time.
+    pub(crate) fn ends_connection(&self) -> bool {
+        match &self.kind {
+            Kind::HeadTimeout | Kind::RequestTimeout | Kind::Idle { request_complete: false } => true,
+            Kind::Upgrade | Kind::Http10 => true,
+            _ => self.is_malformed(),
+        }
+    }
+
     /// Whether the request broke the rules of HTTP.
     pub(crate) fn is_malformed(&self) -> bool {
-        matches!(self.kind, Kind::Malformed(_) | Kind::NoHost | Kind::HeadTooLarge | Kind::TransferEncoding)
+        matches!(self.kind, Kind::Malformed(_) | Kind::Rejected(_) | Kind::HeadTooLarge | Kind::TransferEncoding)
     }
 }
 
-fn reset(reason: &str, cause: Option<&dyn Error>) -> Cow<'static, str> {
-    let mut text = format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}");
-    if let Some(cause) = cause {
-        let cause = cause.to_string();
-        // The standard library appends the error's number; Envoy has the words alone.
-        let words = cause.split(" (os error").next().unwrap_or_default();
-        text.push_str(", transport failure reason: delayed connect error: ");
-        text.push_str(words);
-    }
-    text.into()
+fn reset(reason: &str) -> Cow<'static, str> {
+    format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}").into()
 }

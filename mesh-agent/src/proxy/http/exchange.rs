@@ -36,6 +36,8 @@ pub(super) trait Downstream: Duplex {
     fn request_size(&self) -> BodySize;
     /// Answers `100 Continue`.
     fn send_continue(&mut self) -> Result<(), StreamError>;
+    /// The next answer is the last one on this connection, where it carries one request at a time.
+    fn end_after_response(&mut self);
     /// Sends the answer's head; a body of `size` follows.
     fn start_response(&mut self, head: &mut ResponseHead, size: BodySize) -> Result<(), StreamError>;
     /// Ready when the client left. To be asked only once the request was read to its end.

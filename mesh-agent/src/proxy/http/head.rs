@@ -82,7 +82,7 @@ impl RequestHead {
         self.fields
             .get(Name::ContentType)
             .and_then(|kind| kind.strip_prefix(b"application/grpc"))
-            .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+            .is_some_and(|rest| matches!(rest.first(), None | Some(b'+')))
     }
 
     /// Whether the client asks to leave HTTP/1.1 for another protocol.

@@ -61,8 +61,14 @@ const EDGE_ONLY: NameSet = NameSet::of(&[
 pub(super) fn receive(session: &Session, head: &mut RequestHead) -> Result<bool, ProxyError> {
     let config = &*session.chain.config;
     let authority = head.authority();
-    if authority.is_empty() || !authority.bytes().all(is_authority_byte) {
-        return Err(ProxyError::client(Kind::NoHost));
+    if authority.is_empty() {
+        return Err(ProxyError::client(Kind::Rejected("no host")));
+    }
+    if !authority.bytes().all(is_authority_byte) {
+        return Err(ProxyError::client(Kind::Malformed("host")));
+    }
+    if head.path().contains('#') {
+        return Err(ProxyError::client(Kind::Rejected("fragment")));
     }
     if head.path().is_empty() && head.method != Method::CONNECT {
         return Err(ProxyError::client(Kind::NoPath));
@@ -145,9 +151,9 @@ fn append_to_list(fields: &mut crate::proxy::http::fields::Fields, name: Name, v
     fields.set(name, &joined);
 }
 
-/// What may stand in an authority: RFC 3986's characters of host and port, and no user information.
+/// What may stand in an authority: RFC 3986's characters, as Envoy has them.
 fn is_authority_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]%@".contains(&byte)
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=:[]%@".contains(&byte)
 }
 
 /// `number` in decimal digits, without asking the allocator.

@@ -25,6 +25,9 @@ pub(in crate::proxy::http) async fn refuse<D: Downstream>(
     if error.is_malformed() {
         session.worker.telemetry.malformed_request();
     }
+    if error.ends_connection() {
+        client.end_after_response();
+    }
     let text = error.text();
     let body = local_reply::fill(&heads.request, &mut heads.response, error.status(), text.as_bytes());
     send(session, client, heads, body).await.map_err(|_| Broken)
@@ -39,6 +42,11 @@ pub(super) async fn direct<D: Downstream>(
     answered: &mut bool,
 ) -> Result<(), ProxyError> {
     let body = local_reply::fill(&heads.request, &mut heads.response, response.status, &response.body);
+    if response.status.is_redirection() || response.status == StatusCode::CREATED {
+        let scheme = if heads.request.https { "https" } else { "http" };
+        let location = format!("{scheme}://{}{}", heads.request.authority(), heads.request.path());
+        heads.response.fields.append(Name::Location, location.as_bytes());
+    }
     *answered = true;
     send(session, client, heads, body).await.map_err(|error| ProxyError::client(Kind::Gone(error)))
 }

@@ -113,6 +113,9 @@ impl Outgoing {
                 tracing::debug!(%error, "request body refused");
                 Err(ProxyError::client(Kind::Malformed(what)))
             }
+            Poll::Ready(Err(PumpError::Source(StreamError::HeadTooLarge))) => {
+                Err(ProxyError::client(Kind::HeadTooLarge))
+            }
             Poll::Ready(Err(PumpError::Source(error))) => Err(gone(error)),
             Poll::Ready(Err(PumpError::Sink(error))) => {
                 tracing::debug!(%error, "endpoint takes no more of the request");

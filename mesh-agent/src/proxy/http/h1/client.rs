@@ -10,14 +10,14 @@ use tokio::net::TcpStream;
 use crate::proxy::http::body::{Duplex, StreamError};
 use crate::proxy::http::exchange::Upstream;
 use crate::proxy::http::h1::decode::Framing;
-use crate::proxy::http::h1::encode::{self, Encoding, Sending};
+use crate::proxy::http::h1::encode::{self, Encoding, Sending, announce};
 use crate::proxy::http::h1::parse::{self, EndSearch, HeadLimits};
 use crate::proxy::http::h1::wire::{Receiving, Wire};
 use crate::proxy::http::head::{BodySize, RequestHead, ResponseHead, Version};
 use crate::proxy::http::name::Name;
 
 /// What an endpoint's head may measure: Envoy's defaults.
-const LIMITS: HeadLimits = HeadLimits { bytes: 60 * 1024, headers: 100 };
+const LIMITS: HeadLimits = HeadLimits { bytes: 80 * 1024, headers: 100 };
 
 /// A connection to an endpoint.
 #[derive(Debug)]
@@ -76,6 +76,9 @@ impl Client {
         let length = parse::content_length(fields)?;
         let framing = match (chunked, length) {
             (true, Some(_)) => return Err(StreamError::Malformed("two framings")),
+            (true, _) | (_, Some(1..)) if head.status == StatusCode::NO_CONTENT => {
+                return Err(StreamError::Malformed("content of 204"));
+            }
             _ if head.status == StatusCode::SWITCHING_PROTOCOLS => Framing::Close,
             _ if bodiless => Framing::Length(0),
             (true, None) => Framing::Chunked,
@@ -108,6 +111,11 @@ impl Upstream for Client {
             BodySize::Known(length) => Encoding::Length(length),
             BodySize::Unknown => Encoding::Chunked(0),
         };
+        announce(
+            &mut head.fields,
+            size,
+            !matches!(head.method, Method::GET | Method::HEAD | Method::DELETE | Method::TRACE),
+        );
         let chunked = matches!(self.wire.encoding, Encoding::Chunked(_));
         encode::request(self.wire.output.buffer(), head, chunked);
         Ok(())
@@ -133,7 +141,12 @@ impl Upstream for Client {
                 }
             }
             if std::task::ready!(self.wire.poll_read(cx))? == 0 {
-                return Poll::Ready(Err(StreamError::Closed));
+                let half = !self.wire.input.is_empty();
+                return Poll::Ready(Err(if half {
+                    StreamError::Malformed("half a head")
+                } else {
+                    StreamError::Closed
+                }));
             }
         }
     }

@@ -113,7 +113,7 @@ impl Decoder {
                     let parsed =
                         parse::trailers(input.bytes(), TRAILERS, &mut self.trailers).map_err(|error| match error {
                             ParseError::Malformed(what) => StreamError::Malformed(what),
-                            _ => StreamError::Malformed("trailers too large"),
+                            _ => StreamError::HeadTooLarge,
                         })?;
                     let Some(size) = parsed else { return Ok(None) };
                     input.consume(size);

@@ -5,12 +5,15 @@
 use std::io::Write;
 use std::task::{Context, Poll, ready};
 
+use http::StatusCode;
 use tokio::net::tcp::WriteHalf;
 
 use crate::proxy::http::body::{Sink, Source, StreamError};
 use crate::proxy::http::fields::Fields;
 use crate::proxy::http::h1::buffer::{DIRECT_WRITE, OUTPUT_LIMIT, Output};
-use crate::proxy::http::head::{RequestHead, ResponseHead, Version};
+use crate::proxy::http::head::{BodySize, RequestHead, ResponseHead, Version};
+use crate::proxy::http::headers::decimal;
+use crate::proxy::http::name::Name;
 
 /// How a body's end is told to the peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,6 +104,24 @@ impl Sink for Sending<'_> {
     }
 }
 
+/// Makes `content-length` say what `size` does, whatever it said: the two must never differ. `zero`: that there is no body is
+/// to be said, too.
+pub(super) fn announce(fields: &mut Fields, size: BodySize, zero: bool) {
+    let mut digits = [0; 20];
+    match size {
+        BodySize::Known(length) if !fields.contains(Name::ContentLength) => {
+            fields.append(Name::ContentLength, decimal(length, &mut digits));
+        }
+        BodySize::Known(_) => {}
+        BodySize::Unknown => fields.remove(Name::ContentLength),
+        BodySize::Empty if zero => fields.set(Name::ContentLength, b"0"),
+        BodySize::Empty if fields.get(Name::ContentLength).is_some_and(|length| length != b"0") => {
+            fields.remove(Name::ContentLength);
+        }
+        BodySize::Empty => {}
+    }
+}
+
 /// Writes a request's head.
 pub(super) fn request(buffer: &mut Vec<u8>, head: &RequestHead, chunked: bool) {
     buffer.extend_from_slice(head.method.as_str().as_bytes());
@@ -118,10 +139,18 @@ pub(super) fn response(buffer: &mut Vec<u8>, head: &ResponseHead, version: Versi
     buffer.extend_from_slice(if version == Version::Http10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
     buffer.extend_from_slice(head.status.as_str().as_bytes());
     buffer.push(b' ');
-    buffer.extend_from_slice(head.status.canonical_reason().unwrap_or("Unknown").as_bytes());
+    buffer.extend_from_slice(reason(head.status).as_bytes());
     buffer.extend_from_slice(b"\r\n");
     fields(buffer, &head.fields);
     end(buffer, chunked);
+}
+
+/// The status in words, as Envoy knows them.
+fn reason(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::IM_A_TEAPOT => "Unknown",
+        status => status.canonical_reason().unwrap_or("Unknown"),
+    }
 }
 
 fn end(buffer: &mut Vec<u8>, chunked: bool) {

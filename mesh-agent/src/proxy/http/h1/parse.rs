@@ -27,6 +27,9 @@ pub(crate) enum ParseError {
     /// It has more headers than allowed.
     #[error("too many headers")]
     TooManyHeaders,
+    /// It is of another version of HTTP.
+    #[error("version not supported")]
+    Version,
     /// The body is encoded in a way that only its end point could undo.
     #[error("transfer encoding not supported")]
     TransferEncoding,
@@ -49,13 +52,13 @@ pub(super) fn request(bytes: &[u8], limits: HeadLimits, head: &mut RequestHead) 
         let size = match ParserConfig::default().parse_request_with_uninit_headers(&mut parsed, bytes, space) {
             Ok(Status::Complete(size)) => size,
             Ok(Status::Partial) => return incomplete(bytes, limits),
+            Err(httparse::Error::Version) if names_a_version(bytes) => return Err(ParseError::Version),
             Err(error) => return Err(refusal(error)),
         };
         check(&bytes[..size], parsed.headers.len(), limits)?;
         head.clear();
         head.version = if parsed.version == Some(0) { Version::Http10 } else { Version::Http11 };
-        head.method = Method::from_bytes(parsed.method.unwrap_or_default().as_bytes())
-            .map_err(|_| ParseError::Malformed("method"))?;
+        head.method = method(parsed.method.unwrap_or_default())?;
         let host = copy_headers(parsed.headers, &mut head.fields, true)?;
         target(parsed.path.unwrap_or_default(), host, head)?;
         Ok(Some(size))
@@ -122,6 +125,52 @@ impl EndSearch {
     pub(super) fn reset(&mut self) {
         *self = Self::default();
     }
+}
+
+/// Whether the first line ends in a version, of whatever number.
+fn names_a_version(bytes: &[u8]) -> bool {
+    let line = bytes.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
+    let version = line.trim_ascii_end().rsplit(|byte| *byte == b' ').next().unwrap_or_default();
+    matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+        if major.is_ascii_digit() && minor.is_ascii_digit())
+}
+
+/// The methods that Envoy knows.
+fn method(name: &str) -> Result<Method, ParseError> {
+    const OTHERS: [&str; 24] = [
+        "ACL",
+        "BIND",
+        "CHECKOUT",
+        "COPY",
+        "LINK",
+        "LOCK",
+        "MERGE",
+        "MKACTIVITY",
+        "MKCALENDAR",
+        "MKCOL",
+        "MOVE",
+        "MSEARCH",
+        "NOTIFY",
+        "PROPFIND",
+        "PROPPATCH",
+        "PURGE",
+        "REBIND",
+        "REPORT",
+        "SEARCH",
+        "SOURCE",
+        "SUBSCRIBE",
+        "UNBIND",
+        "UNLINK",
+        "UNLOCK",
+    ];
+    let known = matches!(
+        name,
+        "GET" | "HEAD" | "POST" | "PUT" | "DELETE" | "CONNECT" | "OPTIONS" | "TRACE" | "PATCH" | "UNSUBSCRIBE"
+    );
+    if !known && !OTHERS.contains(&name) {
+        return Err(ParseError::Malformed("method"));
+    }
+    Method::from_bytes(name.as_bytes()).map_err(|_| ParseError::Malformed("method"))
 }
 
 fn with_headers<'b, T>(
@@ -192,6 +241,9 @@ fn target(target: &str, host: Option<&[u8]>, head: &mut RequestHead) -> Result<(
         Some(host) => std::str::from_utf8(host).map_err(|_| ParseError::Malformed("host"))?,
         None => "",
     };
+    if !target.is_ascii() {
+        return Err(ParseError::Malformed("request target"));
+    }
     if head.method == Method::CONNECT {
         head.set_authority(target);
         return Ok(());
@@ -240,7 +292,7 @@ pub(super) fn is_chunked(fields: &Fields) -> Result<bool, ParseError> {
     let mut encodings = fields.all(Name::TransferEncoding);
     let Some(value) = encodings.next() else { return Ok(false) };
     if encodings.next().is_some() {
-        return Err(ParseError::Malformed("two Transfer-Encoding headers"));
+        return Err(ParseError::TransferEncoding);
     }
     if value.eq_ignore_ascii_case(b"chunked") { Ok(true) } else { Err(ParseError::TransferEncoding) }
 }

@@ -7,6 +7,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use http::StatusCode;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -15,7 +16,7 @@ use crate::proxy::error::{Kind, ProxyError};
 use crate::proxy::http::body::{Duplex, StreamError};
 use crate::proxy::http::exchange::{self, Downstream};
 use crate::proxy::http::h1::decode::Framing;
-use crate::proxy::http::h1::encode::{self, Encoding, Sending};
+use crate::proxy::http::h1::encode::{self, Encoding, Sending, announce};
 use crate::proxy::http::h1::parse::{self, EndSearch, HeadLimits, ParseError};
 use crate::proxy::http::h1::wire::{Receiving, Wire};
 use crate::proxy::http::head::{BodySize, Heads, RequestHead, ResponseHead, Version};
@@ -143,7 +144,7 @@ impl Server {
         let fields = &head.fields;
         self.keep_alive = match head.version {
             Version::Http10 => fields.has_token(Name::Connection, "keep-alive"),
-            _ => !fields.has_token(Name::Connection, "close"),
+            _ => !fields.has_token(Name::Connection, "close") && !fields.has_token(Name::ProxyConnection, "close"),
         };
         if head.version == Version::Http10 && !session.chain.config.accept_http_10 {
             return Err(ProxyError::client(Kind::Http10));
@@ -201,12 +202,16 @@ impl Downstream for Server {
     }
 
     fn send_continue(&mut self) -> Result<(), StreamError> {
-        self.wire.output.buffer().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        let line: &[u8] = match self.version {
+            Version::Http10 => b"HTTP/1.0 100 Continue\r\n\r\n",
+            _ => b"HTTP/1.1 100 Continue\r\n\r\n",
+        };
+        self.wire.output.buffer().extend_from_slice(line);
         Ok(())
     }
 
     fn start_response(&mut self, head: &mut ResponseHead, size: BodySize) -> Result<(), StreamError> {
-        if head.status == http::StatusCode::SWITCHING_PROTOCOLS {
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
             self.keep_alive = false;
             self.wire.encoding = Encoding::Close;
             encode::response(self.wire.output.buffer(), head, self.version, false);
@@ -227,16 +232,19 @@ impl Downstream for Server {
             }
             BodySize::Unknown => Encoding::Chunked(0),
         };
-        let no_length = !fields.contains(Name::ContentLength) && may_have_body(head.status);
-        if size == BodySize::Empty && !self.is_head && no_length {
-            fields.append(Name::ContentLength, b"0");
+        // The head of an answer to HEAD, and of a 304, tells the length of a body that is not sent.
+        let only_head = self.is_head || head.status == StatusCode::NOT_MODIFIED;
+        if !only_head {
+            announce(fields, size, may_have_body(head.status));
         }
         if !self.keep_alive {
             fields.set(Name::Connection, b"close");
         } else if self.version == Version::Http10 {
             fields.set(Name::Connection, b"keep-alive");
         }
-        let chunked = matches!(self.wire.encoding, Encoding::Chunked(_));
+        let no_length = self.is_head && !fields.contains(Name::ContentLength) && may_have_body(head.status);
+        let chunked =
+            matches!(self.wire.encoding, Encoding::Chunked(_)) || no_length && self.version != Version::Http10;
         encode::response(self.wire.output.buffer(), head, self.version, chunked);
         Ok(())
     }
@@ -256,6 +264,10 @@ impl Downstream for Server {
         self.wire.poll_flush(cx)
     }
 
+    fn end_after_response(&mut self) {
+        self.keep_alive = false;
+    }
+
     fn may_upgrade(&self) -> bool {
         true
     }
@@ -265,8 +277,8 @@ impl Downstream for Server {
     }
 }
 
-fn may_have_body(status: http::StatusCode) -> bool {
-    !(status.is_informational() || status == http::StatusCode::NO_CONTENT || status == http::StatusCode::NOT_MODIFIED)
+fn may_have_body(status: StatusCode) -> bool {
+    !(status.is_informational() || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED)
 }
 
 impl From<ParseError> for ProxyError {
@@ -275,6 +287,7 @@ impl From<ParseError> for ProxyError {
             ParseError::Malformed(what) => Kind::Malformed(what),
             ParseError::TooLarge | ParseError::TooManyHeaders => Kind::HeadTooLarge,
             ParseError::TransferEncoding => Kind::TransferEncoding,
+            ParseError::Version => Kind::Http10,
         })
     }
 }
@@ -285,6 +298,7 @@ impl From<ParseError> for StreamError {
             ParseError::Malformed(what) => Self::Malformed(what),
             ParseError::TooLarge | ParseError::TooManyHeaders => Self::HeadTooLarge,
             ParseError::TransferEncoding => Self::Malformed("transfer encoding"),
+            ParseError::Version => Self::Malformed("version"),
         }
     }
 }

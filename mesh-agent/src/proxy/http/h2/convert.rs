@@ -18,12 +18,22 @@ pub(super) fn from_request(parts: &request::Parts, head: &mut RequestHead) {
         head.set_path(path.as_str());
     }
     append(&parts.headers, &mut head.fields);
+    join_cookies(&parts.headers, &mut head.fields);
     if let Some(authority) = parts.uri.authority() {
         head.set_authority(authority.as_str());
     } else if let Some(host) = head.fields.get_str(Name::Host).map(str::to_owned) {
         head.set_authority(&host);
     }
     head.fields.remove(Name::Host);
+}
+
+/// A client of HTTP/2 may split its cookies; elsewhere they are one header (RFC 9113, 8.2.3).
+fn join_cookies(map: &HeaderMap, fields: &mut Fields) {
+    let cookies: Vec<_> = map.get_all(http::header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if cookies.len() > 1 {
+        fields.remove_spelled(b"cookie");
+        fields.append_raw(b"cookie", &cookies.join(&b"; "[..]));
+    }
 }
 
 /// Our request's head as the crate wants it.

@@ -82,9 +82,17 @@ pub(crate) async fn serve<T: AsyncRead + AsyncWrite + Unpin>(session: &mut Sessi
 /// How long a client may take to say that it speaks HTTP/2 after all.
 const HANDSHAKE: std::time::Duration = std::time::Duration::from_secs(10);
 
+/// `:method`, `:scheme`, `:authority`, `:path`.
+const PSEUDO_HEADERS: usize = 4;
+
 /// Serves one stream.
-async fn stream(mut session: Session, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+async fn stream(mut session: Session, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
     let (parts, body) = request.into_parts();
+    // Envoy counts pseudo-headers, and so do we.
+    if parts.headers.len() + PSEUDO_HEADERS > session.chain.config.max_headers_count as usize {
+        session.worker.telemetry.malformed_request();
+        return respond.send_reset(Reason::INTERNAL_ERROR);
+    }
     let worker = Rc::clone(&session.worker);
     let mut heads = worker.http.heads();
     convert::from_request(&parts, &mut heads.request);
@@ -159,6 +167,9 @@ impl Downstream for ServerStream {
     fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
         Poll::Ready(Ok(()))
     }
+
+    /// Other streams go on.
+    fn end_after_response(&mut self) {}
 
     fn may_upgrade(&self) -> bool {
         false

@@ -22,6 +22,7 @@ pub(in crate::proxy::http) fn sanitize(fields: &mut Fields) -> Result<(), ProxyE
         match Name::of(name) {
             Name::Connection | Name::KeepAlive | Name::Upgrade | Name::Http2Settings => {}
             _ if name == b"close" => {}
+            Name::Host => return Err(ProxyError::client(Kind::Rejected("host nominated"))),
             Name::XForwardedFor | Name::XForwardedHost | Name::XForwardedProto => {
                 return Err(ProxyError::client(Kind::Malformed("forwarding header nominated")));
             }

@@ -26,9 +26,13 @@ pub(super) fn mark(config: &HttpConnectionManager, peer: SocketAddr, head: &mut 
         with_text(external, |text| head.fields.set(Name::EnvoyExternalAddress, text));
     }
     match head.fields.get(Name::XForwardedProto) {
-        Some(proto) => head.https = proto.eq_ignore_ascii_case(b"https"),
+        Some(proto) if proto.eq_ignore_ascii_case(b"https") => head.https = true,
+        Some(proto) if proto.eq_ignore_ascii_case(b"http") => head.https = false,
         // The client's leg is never TLS yet.
-        None => head.fields.append(Name::XForwardedProto, b"http"),
+        _ => {
+            head.fields.set(Name::XForwardedProto, b"http");
+            head.https = false;
+        }
     }
 }
 
