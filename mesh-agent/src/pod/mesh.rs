@@ -87,9 +87,9 @@ pub struct Mesh {
     counters: Counters,
     steers: bool,
     ticks: u32,
-    _programs: Programs,
-    _log: Option<LogThread>,
-    _own_cgroup: OwnCgroup,
+    programs: Programs,
+    log: Option<LogThread>,
+    own_cgroup: OwnCgroup,
     steering: Arc<dyn Steering>,
     pods: Vec<Arc<Pod>>,
     listeners: Vec<PodListener>,
@@ -124,19 +124,19 @@ impl Mesh {
             counters: Counters::new(parts.counters),
             steers: true,
             ticks: 0,
-            _programs: parts.programs,
-            _log: log,
+            programs: parts.programs,
+            log,
             steering: Arc::new(KernelSteering::new(parts.hidden)),
             pods: Vec::new(),
             listeners: Vec::new(),
-            _own_cgroup: own_cgroup,
+            own_cgroup,
         };
-        let knobs = Knobs { agent_cgroup: mesh._own_cgroup.id(), abi: ABI_VERSION, pad: 0 };
+        let knobs = Knobs { agent_cgroup: mesh.own_cgroup.id(), abi: ABI_VERSION, pad: 0 };
         mesh.sync.set(State { knobs, excluded, ..State::default() })?;
         for member in members {
             mesh.add(member, options)?;
         }
-        mesh._programs.attach(&cgroups.open()?)?;
+        mesh.programs.attach(&cgroups.open()?)?;
         mesh.sync.set(mesh.wanted())?;
         info!(pods = mesh.pods.len(), "the kernel programs are attached");
         Ok(mesh)
@@ -215,7 +215,7 @@ impl Mesh {
                     listeners.first(),
                     options.kernel_log,
                 )?;
-                if let (Some(log), Some(ring)) = (&self._log, ring) {
+                if let (Some(log), Some(ring)) = (&self.log, ring) {
                     log.add(ring);
                 }
                 self.counters.add(member.pod.id, counters);
