@@ -134,7 +134,7 @@ fn differences(
         };
         let mut difference = Difference::between(expected, observed);
         for entry in known.iter().filter(|entry| entry.cases.contains(&case)) {
-            if !difference.explain(entry) {
+            if !difference.explain(entry, observed) {
                 faults += &format!("{case}: no longer differs as listed: {}\n", entry.reason);
             }
         }

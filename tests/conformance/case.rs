@@ -134,7 +134,7 @@ pub(crate) enum Op {
     Reset,
     /// Upstreams only, and first: does not wait for the request's body.
     Early,
-    /// Upstreams only: sends back what comes until it ends.
+    /// Upstreams only: sends back what comes until it ends; implies `early` on HTTP/2.
     Echo,
     /// Upstreams only: says nothing until the proxy gives up.
     Silent,

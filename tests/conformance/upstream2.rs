@@ -42,7 +42,7 @@ async fn exchange(
         Some(script) => script.ops(),
         None => vec![Op::Head(":status: 200".to_owned()), Op::Chunk(format!("from {name}")), Op::End(String::new())],
     };
-    let early = matches!(ops.first(), Some(Op::Early | Op::Echo));
+    let early = ops.iter().any(|op| matches!(op, Op::Early | Op::Echo));
     if !early {
         receive(&mut body, &mut message).await;
         record.update(&message);
