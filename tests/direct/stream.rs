@@ -114,6 +114,9 @@ fn large_bodies_are_whole() -> anyhow::Result<()> {
 #[test]
 fn a_client_that_leaves_ends_the_upstream_request() -> anyhow::Result<()> {
     let proxy = Proxy::start()?;
+    // One of each of what is opened at first use.
+    proxy.ask("GET / HTTP/1.1\r\nhost: a\r\n\r\n")?;
+    std::thread::sleep(Duration::from_millis(200));
     let before = Footprint::of(proxy.agent.pid())?.descriptors;
     for path in ["/hang", "/stream?chunks=1000&size=10&pause=100"] {
         let mut wire = proxy.wire()?;

@@ -45,7 +45,8 @@ pub fn who_am_i(address: SocketAddr) -> anyhow::Result<Server> {
     })
 }
 
-/// Keeps every byte it gets, answers each connection's first bytes with fixed ones, then closes.
+/// Keeps every byte it gets, answers each connection's first bytes with fixed ones, then closes. With nothing to answer it
+/// stays silent.
 #[derive(Debug)]
 pub struct Recorder {
     server: Server,
@@ -99,7 +100,7 @@ async fn record(mut stream: TcpStream, kept: Arc<Mutex<Vec<u8>>>, answer: &'stat
     let mut answered = false;
     while let Ok(read @ 1..) = stream.read(&mut buffer).await {
         kept.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&buffer[..read]);
-        if !answered {
+        if !answered && !answer.is_empty() {
             answered = true;
             if stream.write_all(answer).await.is_err() || stream.shutdown().await.is_err() {
                 return;

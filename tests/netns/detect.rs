@@ -46,7 +46,7 @@ fn one_port_serves_http_and_what_is_not() -> anyhow::Result<()> {
     let _agent = mesh(&world, &["client"], &listeners, &clusters)?;
     assert_eq!(get(client, vips(80)[0], "/a")?.0.json()["server"], "http");
     // Neither may wait for the deadline: the first bytes tell.
-    for bytes in [&b"\x00\x01binary"[..], b"\x16\x03\x01\x02\x00", b"EHLO a\r\n", b"GETAWAY"] {
+    for bytes in [&b"\x00\x01binary"[..], b"\x16\x03\x01\x02\x00", b"EHLO a\r\n", b"GETAWAY\r\n"] {
         let began = Instant::now();
         let back = client.enter(|| -> anyhow::Result<_> {
             let mut wire = Wire::connect(vips(80)[0])?;
