@@ -75,6 +75,12 @@ pub(crate) struct Inbound {
     _listeners: SockMap<MapData>,
 }
 
+/// Whether this process may do any of this at all.
+pub(crate) fn may_load() -> Result<(), KernelError> {
+    let missing: Vec<_> = capability::missing().unwrap_or_default().iter().map(|needed| needed.name).collect();
+    if missing.is_empty() { Ok(()) } else { Err(KernelError::NotAllowed { missing: missing.join(" and ") }) }
+}
+
 /// Loads what serves all pods. Nothing is attached yet.
 pub(crate) fn load(log: bool) -> Result<Parts, KernelError> {
     let mut ebpf = object(log, None)?;
@@ -137,11 +143,7 @@ pub(crate) fn inbound<'a>(
 
 /// The object's maps made and its programs relocated, none of them loaded.
 pub(crate) fn object(log: bool, pod: Option<&Workload>) -> Result<Ebpf, KernelError> {
-    let missing = capability::missing().unwrap_or_default();
-    if !missing.is_empty() {
-        let missing: Vec<_> = missing.iter().map(|capability| capability.name).collect();
-        return Err(KernelError::NotAllowed { missing: missing.join(" and ") });
-    }
+    may_load()?;
     let level = if log { aya_log::Level::Info as u8 } else { 0 };
     let mut loader = EbpfLoader::new();
     // The programs read no kernel structures, so the kernel's BTF (megabytes) need not be parsed.

@@ -108,6 +108,8 @@ impl Mesh {
     /// # Errors
     /// See [`MeshError`]. Nothing stays behind.
     pub fn start(config: &config::Mesh, options: Options) -> Result<Self, MeshError> {
+        // First: everything below would fail for the same reason, with a worse message.
+        loader::may_load()?;
         let cgroups = Cgroups::find()?;
         let home = Netns::home()?;
         let members = registry::find(&config.workloads, &home, &cgroups).map_err(MeshError::Workloads)?;
