@@ -200,7 +200,7 @@ fn locations() {
             "h",
             "http://h/p?z",
         ),
-        (Redirect { path: RedirectPath::Prefix("/new".into()), ..base.clone() }, "h", "http://h/new/x?q=1"),
+        (Redirect { path: RedirectPath::Prefix("/new".into()), ..base }, "h", "http://h/new/x?q=1"),
     ];
     for (redirect, authority, expected) in cases {
         let request = Request::parse(&format!("GET /old/x?q=1 {authority}"));

@@ -8,6 +8,7 @@ macro_rules! names {
         /// A header's name, if it is one the agent looks at.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
+        #[expect(clippy::enum_variant_names, reason = "a header is named as its text says")]
         pub(crate) enum Name {
             $(#[doc = concat!("`", stringify!($text), "`.")] $variant,)+
             /// Any other.

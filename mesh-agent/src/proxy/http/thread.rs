@@ -24,6 +24,7 @@ const SWEEP: Duration = Duration::from_secs(5);
 /// See the module.
 #[derive(Default)]
 pub(crate) struct HttpThread {
+    #[expect(clippy::vec_box, reason = "heads are handed out and taken back as boxes")]
     heads: RefCell<Vec<Box<Heads>>>,
     idle: RefCell<IdlePool<Client>>,
     shared: h2::client::Connections,
