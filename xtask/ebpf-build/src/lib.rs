@@ -25,8 +25,7 @@ pub use crate::toolchain::{BPF_LINKER_VERSION, Compiler, Missing, Toolchain, car
 pub fn build(workspace_root: &Path, out_dir: &Path) -> Result<PathBuf> {
     let toolchain = Toolchain::find()?;
     let machine = Machine::from_env();
-    // Cargo locks its target directory while it waits for build scripts: the nested one needs a directory of its own.
-    let target_dir = out_dir.join("ebpf-target");
+    let target_dir = target_dir(out_dir);
     let mut command = cargo(&toolchain, &machine);
     command.current_dir(workspace_root).arg("--target-dir").arg(&target_dir);
     let output = command.output().with_context(|| format!("cannot run {}", toolchain.cargo.display()))?;
@@ -38,6 +37,13 @@ pub fn build(workspace_root: &Path, out_dir: &Path) -> Result<PathBuf> {
     let built = target_dir.join(machine.target).join("release").join(PACKAGE);
     fs::copy(&built, &object).with_context(|| format!("cannot copy {} to {}", built.display(), object.display()))?;
     Ok(object)
+}
+
+/// Cargo locks its target directory while it waits for build scripts, so the nested one needs a directory of its own. All
+/// profiles share it, beside theirs: the programs, and `core` with them, are built once, not once for each.
+fn target_dir(out_dir: &Path) -> PathBuf {
+    // `TARGET/PROFILE/build/PACKAGE-HASH/out`
+    out_dir.ancestors().nth(4).unwrap_or(out_dir).join("bpf")
 }
 
 /// Tells cargo, from inside a build script, when the object has to be built again.
