@@ -1,7 +1,7 @@
 //! What the kernel steers, what it leaves alone, and which addresses both ends see.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use harness::config::{all_to, bootstrap, cluster, http, service, tcp, with};
 use harness::echo::HttpServer;
@@ -199,6 +199,11 @@ fn workloads_of_the_hosts_namespace_are_told_by_cgroup() -> anyhow::Result<()> {
     let ends: Value = serde_json::from_str(&inside.lines[0])?;
     assert_eq!(ends["peer"], vips(80)[0].to_string());
     let steered = || anyhow::Ok(agent.admin().metrics()?.sum("bowline_downstream_connections_total", &[]));
+    // The client's end says nothing of when the agent has accepted.
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while steered()? < 1.0 && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
     assert_eq!(steered()?, 1.0);
     // Whatever becomes of it: the host may have a route to anywhere.
     connect(false)?;
