@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
+use tokio::task::coop::unconstrained;
 
 pub use signal::{SignalError, Signals};
 
@@ -126,10 +127,11 @@ impl Watcher {
         self.shared.draining.load(Ordering::Relaxed)
     }
 
-    /// Waits until the end has started. Make this future once per connection, not once per request.
+    /// Waits until the end has started. Make this future once per connection, not once per request. Polled once, it wakes its
+    /// task: the task's budget is not asked, or a busy one could find itself unregistered.
     pub fn signaled(&self) -> impl Future<Output = ()> + Send + 'static {
         let shared = Arc::clone(&self.shared);
-        async move { shared.reached(Phase::Draining).await }
+        unconstrained(async move { shared.reached(Phase::Draining).await })
     }
 
     /// Waits until nothing is waited for any more: whoever owns running tasks drops them.
