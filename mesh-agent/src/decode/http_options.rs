@@ -88,12 +88,12 @@ pub(crate) fn upstream_http1(fields: &Fields<'_>) -> Option<()> {
 
 /// `Http2ProtocolOptions`, with the ranges Envoy checks.
 pub(crate) fn http2_options(fields: &Fields<'_>) -> Option<Http2Options> {
+    fields.only_flag("allow_connect", false);
     fields.only_flag("allow_metadata", false);
     Some(Http2Options {
         max_concurrent_streams: fields.number("max_concurrent_streams", 1..=2_147_483_647),
         initial_stream_window_size: fields.number("initial_stream_window_size", WINDOW),
         initial_connection_window_size: fields.number("initial_connection_window_size", WINDOW),
-        allow_connect: fields.flag("allow_connect", false),
     })
 }
 

@@ -95,8 +95,6 @@ pub struct Http2Options {
     pub initial_stream_window_size: Option<u32>,
     /// Bytes a peer may send on a connection before it must wait.
     pub initial_connection_window_size: Option<u32>,
-    /// Extended CONNECT (RFC 8441) may be used, which is how HTTP/2 upgrades to a WebSocket.
-    pub allow_connect: bool,
 }
 
 /// `Cluster.lb_policy`.

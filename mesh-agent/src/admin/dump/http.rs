@@ -61,6 +61,5 @@ pub(super) fn http2(options: Http2Options) -> Value {
         .maybe("max_concurrent_streams", options.max_concurrent_streams)
         .maybe("initial_stream_window_size", options.initial_stream_window_size)
         .maybe("initial_connection_window_size", options.initial_connection_window_size)
-        .maybe("allow_connect", options.allow_connect.then_some(true))
         .done()
 }

@@ -161,6 +161,9 @@ fn redirect(redirect: &Redirect) -> Value {
 fn respond(response: &DirectResponse) -> Value {
     Object::default()
         .set("status", response.status.as_u16())
-        .maybe("body", (!response.body.is_empty()).then(|| json!({ "inline_string": String::from_utf8_lossy(&response.body) })))
+        .maybe(
+            "body",
+            (!response.body.is_empty()).then(|| json!({ "inline_string": String::from_utf8_lossy(&response.body) })),
+        )
         .done()
 }

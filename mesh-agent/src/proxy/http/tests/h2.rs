@@ -18,7 +18,6 @@ const HTTP2: UpstreamProtocol = UpstreamProtocol::Http2(Http2Options {
     max_concurrent_streams: None,
     initial_stream_window_size: None,
     initial_connection_window_size: None,
-    allow_connect: false,
 });
 
 async fn client(world: &World) -> SendRequest<Bytes> {
