@@ -11,6 +11,7 @@ mod clock;
 mod link;
 mod relay;
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -80,6 +81,8 @@ pub(super) async fn run<D: Downstream>(session: &mut Session, client: &mut D, he
         Ok(()) => Ok(()),
         Err(error) if progress.answered || matches!(error.kind, Kind::Gone(_)) => {
             tracing::debug!(%error, path = heads.request.path(), "exchange broken off");
+            // What came before the break is the client's, as far as it can be sent at once.
+            poll_fn(|cx| Poll::Ready(drop(client.poll_flush(cx)))).await;
             progress.edge.as_deref().unwrap_or(session.agent_edge()).error(error.label());
             return Err(Broken);
         }
@@ -155,6 +158,10 @@ fn upgrade_allowed(allowed: &[String], route: Option<&CompiledRoute>, request: &
 
 /// Host and path as the route wants them to be.
 fn rewrite(quiet: bool, route: &CompiledRoute, forward: &Forward, endpoint: &Endpoint, request: &mut RequestHead) {
+    let original_host = match &forward.host {
+        HostRewrite::Keep => String::new(),
+        _ => request.authority().to_owned(),
+    };
     match &forward.host {
         HostRewrite::Keep => {}
         HostRewrite::Literal(host) => request.set_authority(host),
@@ -169,6 +176,9 @@ fn rewrite(quiet: bool, route: &CompiledRoute, forward: &Forward, endpoint: &End
                 request.set_authority(&host);
             }
         }
+    }
+    if !(quiet || original_host.is_empty()) && request.authority() != original_host {
+        request.fields.set(Name::EnvoyOriginalHost, original_host.as_bytes());
     }
     if let Some(path) = route.rewritten_path(request.path()) {
         if !quiet {

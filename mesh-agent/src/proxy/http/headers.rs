@@ -55,6 +55,7 @@ const EDGE_ONLY: NameSet = NameSet::of(&[
     Name::EnvoyDownstreamServiceCluster,
     Name::EnvoyDownstreamServiceNode,
     Name::EnvoyExternalAddress,
+    Name::EnvoyOriginalHost,
 ]);
 
 /// Checks a request's head and makes it ready to be routed. `true`: the client asks for an upgrade.
@@ -80,10 +81,11 @@ pub(super) fn receive(session: &Session, head: &mut RequestHead) -> Result<bool,
         head.fields.remove_all(EDGE_ONLY);
     }
     connection::trim_te(&mut head.fields);
-    forwarded::mark(config, session.origin.peer, head);
+    connection::check_referer(&mut head.fields);
+    forwarded::mark(config, &session.worker.http, session.origin.peer, head);
     if config.generate_request_id {
         let replace = config.use_remote_address && !config.preserve_external_request_id;
-        if replace || !head.fields.contains(Name::XRequestId) {
+        if replace || head.fields.get(Name::XRequestId).is_none_or(<[u8]>::is_empty) {
             head.fields.set(Name::XRequestId, &request_id::make(&session.worker));
         }
     }
@@ -101,15 +103,16 @@ pub(super) fn announce_timeout(config: &HttpConnectionManager, head: &mut Reques
     }
 }
 
-/// Makes an endpoint's answer ready for the client. `service_time`: how long the endpoint took.
+/// Makes an endpoint's answer ready for the client. `service_time`: how long the endpoint took, if it waited for
+/// the whole request.
 pub(super) fn forward_response(
     config: &HttpConnectionManager,
     head: &mut ResponseHead,
     upgraded: bool,
-    service_time: Duration,
+    service_time: Option<Duration>,
 ) {
     head.fields.remove_all(if upgraded { HOP_BY_HOP_OF_UPGRADE } else { HOP_BY_HOP });
-    if !config.suppress_envoy_headers {
+    if let (Some(service_time), false) = (service_time, config.suppress_envoy_headers) {
         let mut digits = [0; 20];
         head.fields.set(Name::EnvoyUpstreamServiceTime, decimal(service_time.as_millis() as u64, &mut digits));
     }

@@ -50,6 +50,7 @@ names! {
     EnvoyInternal = b"x-envoy-internal",
     EnvoyIpTags = b"x-envoy-ip-tags",
     EnvoyMaxRetries = b"x-envoy-max-retries",
+    EnvoyOriginalHost = b"x-envoy-original-host",
     EnvoyOriginalPath = b"x-envoy-original-path",
     EnvoyOriginalUrl = b"x-envoy-original-url",
     EnvoyRetriableHeaderNames = b"x-envoy-retriable-header-names",

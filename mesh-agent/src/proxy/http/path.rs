@@ -15,7 +15,7 @@ pub(super) fn normalize(config: &HttpConnectionManager, head: &mut RequestHead) 
     let (path, query) = whole.split_at(whole.find(['?', '#']).unwrap_or(whole.len()));
     let mut normal = Cow::Borrowed(path);
     if config.normalize_path {
-        normal = Cow::Owned(resolve_dots(&normal).ok_or(ProxyError::client(Kind::Malformed("path")))?);
+        normal = Cow::Owned(resolve_dots(&normal).ok_or(ProxyError::client(Kind::Rejected("path")))?);
     }
     if config.merge_slashes && normal.contains("//") {
         normal = Cow::Owned(merge(&normal));

@@ -1,7 +1,8 @@
 //! What the HTTP connections of one data thread share: idle upstream connections, memory for heads, the current date.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -29,6 +30,7 @@ pub(crate) struct HttpThread {
     idle: RefCell<IdlePool<Client>>,
     shared: h2::client::Connections,
     sweeping: Cell<bool>,
+    own_address: OnceCell<IpAddr>,
     date: Cell<(u64, [u8; DATE_LEN])>,
 }
 
@@ -73,6 +75,18 @@ impl HttpThread {
     /// Idle upstream connections held now.
     pub(crate) fn idle_connections(&self) -> usize {
         self.idle.borrow().len()
+    }
+
+    /// An address by which others can know this host: the one it would send from to anywhere.
+    pub(crate) fn own_address(&self) -> IpAddr {
+        *self.own_address.get_or_init(|| {
+            // Connecting a UDP socket sends nothing; the address is one that is nobody's (RFC 5737).
+            let routed = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
+                socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
+                socket.local_addr()
+            });
+            routed.map_or(Ipv4Addr::LOCALHOST.into(), |address| address.ip())
+        })
     }
 
     /// The time as HTTP writes it (RFC 9110, 5.6.7), formatted once per second.

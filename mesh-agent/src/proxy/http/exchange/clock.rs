@@ -18,6 +18,8 @@ pub(super) struct Clock {
     requested: Option<Instant>,
     moved: Instant,
     moves: u64,
+    /// Nothing was waited for yet: what has moved has moved just now.
+    fresh: bool,
     whole: Option<Duration>,
     idle: Option<Duration>,
     request: Option<Duration>,
@@ -32,6 +34,7 @@ impl Clock {
             requested: None,
             moved: now,
             moves: 0,
+            fresh: true,
             whole: None,
             idle: config.stream_idle_timeout,
             request: config.request_timeout,
@@ -58,9 +61,9 @@ impl Clock {
         self.started.elapsed()
     }
 
-    /// How long the endpoint has been at it.
-    pub(super) fn service_time(&self) -> Duration {
-        self.requested.unwrap_or(self.started).elapsed()
+    /// How long the endpoint has been at it, if it has had all of the request.
+    pub(super) fn service_time(&self, requested: bool) -> Option<Duration> {
+        requested.then(|| self.requested.unwrap_or(self.started).elapsed())
     }
 
     /// Ready when a deadline has passed. `moves` counts what moved, `requested` says whether the whole request was read.
@@ -73,9 +76,9 @@ impl Clock {
     ) -> Poll<ProxyError> {
         if moves != self.moves {
             self.moves = moves;
-            // Bodies that went through in one go need no look at the clock: the exchange has just begun.
-            self.moved = if moves <= 2 { self.started } else { Instant::now() };
+            self.moved = if self.fresh { self.started } else { Instant::now() };
         }
+        self.fresh = false;
         if requested && self.requested.is_none() {
             self.requested = Some(self.moved);
         }

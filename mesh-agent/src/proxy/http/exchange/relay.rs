@@ -44,12 +44,15 @@ pub(super) async fn relay<D: Downstream, U: Upstream>(
 
     let config = &session.chain.config;
     let upgraded = upgrade && heads.response.status == StatusCode::SWITCHING_PROTOCOLS;
-    headers::forward_response(config, &mut heads.response, upgraded, progress.clock.service_time());
+    let service_time = progress.clock.service_time(request.is_over() && !upgraded);
+    headers::forward_response(config, &mut heads.response, upgraded, service_time);
     headers::sign_response(config, &session.worker.http, &heads.request, &mut heads.response);
     if upgraded {
         client.become_tunnel();
         request.held_back = false;
         progress.clock.tunnel();
+    } else if upgrade {
+        client.end_after_response();
     }
     progress.answered = true;
     client.start_response(&mut heads.response, upstream.response_size()).map_err(gone)?;

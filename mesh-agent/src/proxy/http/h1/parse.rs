@@ -52,7 +52,7 @@ pub(super) fn request(bytes: &[u8], limits: HeadLimits, head: &mut RequestHead) 
         let size = match ParserConfig::default().parse_request_with_uninit_headers(&mut parsed, bytes, space) {
             Ok(Status::Complete(size)) => size,
             Ok(Status::Partial) => return incomplete(bytes, limits),
-            Err(httparse::Error::Version) if names_a_version(bytes) => return Err(ParseError::Version),
+            Err(_) if is_other_version(bytes) => return Err(ParseError::Version),
             Err(error) => return Err(refusal(error)),
         };
         check(&bytes[..size], parsed.headers.len(), limits)?;
@@ -127,12 +127,21 @@ impl EndSearch {
     }
 }
 
-/// Whether the first line ends in a version, of whatever number.
-fn names_a_version(bytes: &[u8]) -> bool {
+/// Whether the first line is a request line, but one of another version: `GET /` is one of HTTP/0.9.
+fn is_other_version(bytes: &[u8]) -> bool {
     let line = bytes.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
-    let version = line.trim_ascii_end().rsplit(|byte| *byte == b' ').next().unwrap_or_default();
-    matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
-        if major.is_ascii_digit() && minor.is_ascii_digit())
+    let mut words = line.trim_ascii_end().split(|byte| *byte == b' ');
+    let begin = (words.next(), words.next());
+    let (Some(method), Some(target)) = begin else { return false };
+    let is_request = method.iter().all(u8::is_ascii_uppercase) && target.starts_with(b"/");
+    let is_version = match (words.next(), words.next()) {
+        (None, _) => true,
+        (Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor]), None) => {
+            major.is_ascii_digit() && minor.is_ascii_digit() && (*major != b'1' || *minor > b'1')
+        }
+        _ => false,
+    };
+    is_request && is_version
 }
 
 /// The methods that Envoy knows.

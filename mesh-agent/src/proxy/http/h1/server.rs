@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -125,7 +125,10 @@ impl Server {
             };
             match session.alarm.poll(cx, limit.map(|limit| since + limit)) {
                 Poll::Ready(()) if now_idle => Poll::Ready(Ok(None)),
-                Poll::Ready(()) => Poll::Ready(Err(ProxyError::client(Kind::HeadTimeout))),
+                Poll::Ready(()) if config.request_headers_timeout.is_some() => {
+                    Poll::Ready(Err(ProxyError::client(Kind::HeadTimeout)))
+                }
+                Poll::Ready(()) => Poll::Ready(Err(ProxyError::client(Kind::Idle { request_complete: false }))),
                 Poll::Pending => Poll::Pending,
             }
         })
@@ -140,14 +143,25 @@ impl Server {
     /// Finds out what follows the head, and whether another request may.
     fn begin(&mut self, session: &Session, head: &mut RequestHead) -> Result<(), ProxyError> {
         self.version = head.version;
-        self.is_head = head.method == http::Method::HEAD;
+        self.is_head = head.method == Method::HEAD;
         let fields = &head.fields;
         self.keep_alive = match head.version {
             Version::Http10 => fields.has_token(Name::Connection, "keep-alive"),
             _ => !fields.has_token(Name::Connection, "close") && !fields.has_token(Name::ProxyConnection, "close"),
         };
         if head.version == Version::Http10 && !session.chain.config.accept_http_10 {
+            self.version = Version::Http11;
             return Err(ProxyError::client(Kind::Http10));
+        }
+        if head.method == Method::CONNECT {
+            // Nothing but a tunnel could follow, and there is none.
+            self.keep_alive = false;
+            if fields.contains(Name::TransferEncoding) {
+                return Err(ProxyError::client(Kind::TransferEncoding));
+            }
+            if fields.contains(Name::ContentLength) {
+                return Err(ProxyError::client(Kind::Malformed("content of CONNECT")));
+            }
         }
         let framing = if parse::is_chunked(fields)? {
             if fields.contains(Name::ContentLength) || head.version == Version::Http10 {

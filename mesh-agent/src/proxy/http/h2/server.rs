@@ -106,6 +106,8 @@ async fn stream(mut session: Session, request: Request<RecvStream>, mut respond:
         respond,
     };
     if exchange::run(&mut session, &mut server, &mut heads).await.is_err() {
+        // What was sent before goes out first, if the connection takes it.
+        tokio::task::yield_now().await;
         server.reset(Reason::INTERNAL_ERROR);
     }
     worker.http.give_heads(heads);

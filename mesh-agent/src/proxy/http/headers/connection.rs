@@ -51,6 +51,15 @@ pub(super) fn trim_te(fields: &mut Fields) {
     }
 }
 
+/// Leaves out a `referer` that is no URL: it would only mislead whoever logs it.
+pub(super) fn check_referer(fields: &mut Fields) {
+    let Some(referer) = fields.get(Name::Referer) else { return };
+    let is_url = http::Uri::try_from(referer).is_ok_and(|uri| uri.authority().is_some() && uri.scheme().is_some());
+    if !(is_url || referer.is_empty()) || fields.all(Name::Referer).nth(1).is_some() {
+        fields.remove(Name::Referer);
+    }
+}
+
 fn wants_trailers(fields: &Fields) -> bool {
     fields.has_token(Name::Te, "trailers")
 }

@@ -5,19 +5,22 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::model::filter::HttpConnectionManager;
 use crate::proxy::http::fields::{Fields, tokens};
-use crate::proxy::http::head::RequestHead;
+use crate::proxy::http::head::{RequestHead, Version};
 use crate::proxy::http::name::Name;
+use crate::proxy::http::thread::HttpThread;
 
 /// Writes down where the request comes from, and learns its scheme.
-pub(super) fn mark(config: &HttpConnectionManager, peer: SocketAddr, head: &mut RequestHead) {
+pub(super) fn mark(config: &HttpConnectionManager, thread: &HttpThread, peer: SocketAddr, head: &mut RequestHead) {
     let peer = peer.ip().to_canonical();
+    join(&mut head.fields);
     if config.use_remote_address {
         let trusted = match config.xff_num_trusted_hops {
             0 => None,
             hops => nth_from_last(&head.fields, hops as usize - 1),
         };
         if !config.skip_xff_append {
-            append(&mut head.fields, peer);
+            // Behind us, our loopback address would mean somebody else.
+            append(&mut head.fields, if peer.is_loopback() { thread.own_address() } else { peer });
         }
         if config.xff_num_trusted_hops == 0 {
             head.fields.remove(Name::XForwardedProto);
@@ -25,22 +28,28 @@ pub(super) fn mark(config: &HttpConnectionManager, peer: SocketAddr, head: &mut 
         let external = trusted.unwrap_or(peer);
         with_text(external, |text| head.fields.set(Name::EnvoyExternalAddress, text));
     }
+    // A client of HTTP/2 has said its scheme itself.
+    let scheme_is_known = head.version == Version::Http2;
     match head.fields.get(Name::XForwardedProto) {
-        Some(proto) if proto.eq_ignore_ascii_case(b"https") => head.https = true,
-        Some(proto) if proto.eq_ignore_ascii_case(b"http") => head.https = false,
+        Some(proto) if !scheme_is_known => head.https = proto.eq_ignore_ascii_case(b"https"),
+        Some(_) => {}
         // The client's leg is never TLS yet.
-        _ => {
-            head.fields.set(Name::XForwardedProto, b"http");
-            head.https = false;
-        }
+        None => head.fields.append(Name::XForwardedProto, b"http"),
+    }
+}
+
+/// Several headers of `x-forwarded-for` are one list.
+fn join(fields: &mut Fields) {
+    if fields.all(Name::XForwardedFor).nth(1).is_some() {
+        let joined = fields.all(Name::XForwardedFor).collect::<Vec<_>>().join(&b","[..]);
+        fields.set(Name::XForwardedFor, &joined);
     }
 }
 
 fn append(fields: &mut Fields, peer: IpAddr) {
     with_text(peer, |text| match fields.get(Name::XForwardedFor) {
-        Some(_) => {
-            let before: Vec<_> = fields.all(Name::XForwardedFor).collect();
-            let joined = [&before.join(&b","[..]), text].join(&b","[..]);
+        Some(before) => {
+            let joined = [before, text].join(&b","[..]);
             fields.set(Name::XForwardedFor, &joined);
         }
         None => fields.append(Name::XForwardedFor, text),
