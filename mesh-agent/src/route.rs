@@ -28,6 +28,6 @@ pub trait RequestView {
     fn authority(&self) -> &str;
     /// `:path`: path and query.
     fn path(&self) -> &str;
-    /// All values of a regular header (its name in lower case), joined by commas. `None` if there is none.
-    fn header(&self, name: &str) -> Option<Cow<'_, str>>;
+    /// Each value of a regular header (its name in lower case), in order.
+    fn header<'a>(&'a self, name: &'a str) -> impl Iterator<Item = Cow<'a, str>>;
 }

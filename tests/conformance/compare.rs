@@ -58,7 +58,10 @@ impl Difference {
         if known.whole {
             let mut all = lines(agent);
             all.retain(|line| !UNTOLD.contains(&line.as_str()));
-            let same = all == known.agent && !self.is_empty();
+            let mut wanted = known.agent.clone();
+            all.sort();
+            wanted.sort();
+            let same = all == wanted && !self.is_empty();
             if same {
                 *self = Self::default();
             }
@@ -79,6 +82,8 @@ impl Difference {
         let mut text = String::new();
         for (name, lines) in [(left, &self.left), (right, &self.right)] {
             for line in lines {
+                // A control character would disturb the terminal, or look like a line of its own.
+                let line = line.replace(|c: char| c.is_control() && c != '\t', "\u{fffd}");
                 let _ = writeln!(text, "    {name:width$}  {line}");
             }
         }

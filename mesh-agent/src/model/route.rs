@@ -86,7 +86,7 @@ pub enum PathMatch {
 pub struct HeaderMatch {
     /// In lower case; may be a pseudo-header (`:method`, `:path`, `:authority`, `:scheme`).
     pub name: String,
-    /// What must hold of its value (several values are joined by commas).
+    /// What must hold of its value (of any one of them, if there are several).
     pub test: ValueTest,
     /// The test's answer is turned round.
     pub invert: bool,

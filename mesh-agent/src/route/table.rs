@@ -142,7 +142,7 @@ pub(crate) fn weighted(
 
 /// Envoy's idea of a gRPC request: `content-type: application/grpc`, alone or with `+proto` and the like.
 fn is_grpc(request: &impl RequestView) -> bool {
-    request.header("content-type").is_some_and(|kind| {
+    request.header("content-type").next().is_some_and(|kind| {
         kind.strip_prefix("application/grpc").is_some_and(|rest| rest.is_empty() || rest.starts_with('+'))
     })
 }

@@ -46,10 +46,8 @@ impl RequestView for Request {
     fn path(&self) -> &str {
         &self.path
     }
-    fn header(&self, name: &str) -> Option<Cow<'_, str>> {
-        let values: Vec<_> =
-            self.headers.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect();
-        (!values.is_empty()).then(|| values.join(",").into())
+    fn header<'a>(&'a self, name: &'a str) -> impl Iterator<Item = Cow<'a, str>> {
+        self.headers.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str().into())
     }
 }
 

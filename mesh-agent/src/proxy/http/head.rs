@@ -108,22 +108,8 @@ impl RequestView for RequestHead {
         self.path()
     }
 
-    fn header(&self, name: &str) -> Option<Cow<'_, str>> {
-        if name == "host" {
-            return Some(Cow::Borrowed(self.authority()));
-        }
-        // Collected first: the iterator can't borrow the caller's name for as long as the answer lives.
-        let mut joined: Option<Cow<'_, str>> = None;
-        for (other, value) in self.fields.iter() {
-            if other == name.as_bytes() {
-                let value = String::from_utf8_lossy(value);
-                joined = Some(match joined {
-                    None => value,
-                    Some(before) => Cow::Owned(format!("{before},{value}")),
-                });
-            }
-        }
-        joined
+    fn header<'a>(&'a self, name: &'a str) -> impl Iterator<Item = Cow<'a, str>> {
+        self.fields.all_of(name).map(String::from_utf8_lossy)
     }
 }
 
