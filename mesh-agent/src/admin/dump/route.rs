@@ -1,5 +1,6 @@
 //! `envoy.config.route.v3.RouteConfiguration`.
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
 
 use crate::admin::dump::listener::weighted;
@@ -161,9 +162,13 @@ fn redirect(redirect: &Redirect) -> Value {
 fn respond(response: &DirectResponse) -> Value {
     Object::default()
         .set("status", response.status.as_u16())
-        .maybe(
-            "body",
-            (!response.body.is_empty()).then(|| json!({ "inline_string": String::from_utf8_lossy(&response.body) })),
-        )
+        .maybe("body", (!response.body.is_empty()).then(|| body(&response.body)))
         .done()
+}
+
+fn body(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => json!({ "inline_string": text }),
+        Err(_) => json!({ "inline_bytes": BASE64_STANDARD.encode(bytes) }),
+    }
 }
