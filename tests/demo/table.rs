@@ -13,10 +13,11 @@ use crate::stage::Stage;
 /// Shows the table every `pause`, until it is interrupted or the agent is gone.
 pub(crate) async fn show(stage: &Stage, gateway: &Gateway, pause: Duration) -> anyhow::Result<()> {
     let live = stdout().is_terminal();
-    let mut scrapes = VecDeque::new();
+    let pause = if live { pause } else { 5 * pause };
+    let mut scrapes = VecDeque::from([Scrape::default()]);
     println!("{}", hints(stage, gateway));
     loop {
-        tokio::time::sleep(if live { pause } else { 5 * pause }).await;
+        tokio::time::sleep(pause).await;
         scrapes.push_back(Scrape::of(&stage.agent().admin().metrics()?));
         if scrapes.len() > WINDOW {
             scrapes.pop_front();

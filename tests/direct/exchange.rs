@@ -68,7 +68,9 @@ fn pipelined_requests_are_answered_in_order() -> anyhow::Result<()> {
 #[test]
 fn trailers_pass_between_all_versions() -> anyhow::Result<()> {
     for (down, up) in WAYS {
-        let proxy = Proxy::with(up, all_to("echo"), json!({}))?;
+        // As in Envoy, HTTP/1.1 has trailers only where it is told to.
+        let trailers = json!({ "http_protocol_options": { "enable_trailers": true } });
+        let proxy = Proxy::with(up, all_to("echo"), trailers)?;
         block_on(async {
             let mut client = proxy.client(down).await?;
             // hyper's HTTP/1.1 server sends trailers only to a client that asks for them.

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::proxy::http_agent;
 
-/// What is wrong, the bytes, the status that refuses them.
+/// What is wrong, the bytes, the status that refuses them: Envoy's.
 type Case = (&'static str, &'static [u8], u16);
 
 #[test]
@@ -151,16 +151,16 @@ const HEADS: &[Case] = &[
     (
         "chunked twice",
         b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
-        400,
+        501,
     ),
     ("no version", b"GET /\r\n\r\n", 400),
-    ("unknown version", b"GET / HTTP/3.7\r\nhost: a\r\n\r\n", 400),
+    ("unknown version", b"GET / HTTP/3.7\r\nhost: a\r\n\r\n", 426),
     ("version in lower case", b"GET / http/1.1\r\nhost: a\r\n\r\n", 400),
     ("HTTP/1.0", b"GET / HTTP/1.0\r\nhost: a\r\n\r\n", 426),
     ("method is no token", b"G@T / HTTP/1.1\r\nhost: a\r\n\r\n", 400),
     ("no method", b" / HTTP/1.1\r\nhost: a\r\n\r\n", 400),
     ("two spaces", b"GET  / HTTP/1.1\r\nhost: a\r\n\r\n", 400),
-    ("space in path", b"GET /a b HTTP/1.1\r\nhost: a\r\n\r\n", 400),
+    ("space in path", b"GET /a b HTTP/1.1\r\nhost: a\r\n\r\n", 426),
     ("space after version", b"GET / HTTP/1.1 \r\nhost: a\r\n\r\n", 400),
     ("path without slash", b"GET a HTTP/1.1\r\nhost: a\r\n\r\n", 400),
     ("fragment", b"GET /a#b HTTP/1.1\r\nhost: a\r\n\r\n", 400),
