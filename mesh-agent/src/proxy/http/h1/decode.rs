@@ -179,7 +179,8 @@ fn chunk_line(bytes: &[u8]) -> Result<Option<(u64, usize)>, StreamError> {
 
 /// Length of a chunk extension with its line end. What it says is nobody's business.
 fn extension(bytes: &[u8]) -> Result<Option<usize>, StreamError> {
-    if bytes.trim_ascii_start().first().is_some_and(|byte| *byte != b';' && *byte != b'\r') {
+    let begin = bytes.iter().find(|byte| !matches!(byte, b' ' | b'\t'));
+    if begin.is_some_and(|byte| !matches!(byte, b';' | b'\r')) {
         return Err(StreamError::Malformed("chunk size"));
     }
     match memchr::memchr3(b'\r', b'\n', 0, bytes) {

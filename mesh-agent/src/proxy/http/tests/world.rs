@@ -22,6 +22,7 @@ use crate::model::route::{
     RouteMatch, VirtualHost,
 };
 use crate::proxy::connection::{Connection, Origin};
+use crate::proxy::http::serve;
 use crate::proxy::worker::{Tools, Worker};
 use crate::snapshot::{Builder, HttpChain, LiveFilter, Publisher};
 use crate::telemetry::{ConnectionInfo, Source, Telemetry};
@@ -117,6 +118,19 @@ impl World {
 
     /// A client's connection to the agent.
     pub(super) async fn connect(&self) -> TcpStream {
+        let (client, connection) = self.accept().await;
+        let (worker, chain) = (Rc::clone(&self.worker), Arc::clone(&self.chain));
+        tokio::task::spawn_local(async move { serve(&worker, connection, &chain).await });
+        client
+    }
+
+    /// What the task of a connection weighs.
+    pub(super) async fn serve_size(&self) -> usize {
+        let (_client, connection) = self.accept().await;
+        size_of_val(&serve(&self.worker, connection, &self.chain))
+    }
+
+    async fn accept(&self) -> (TcpStream, Connection) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let client = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connects");
         let (stream, peer) = listener.accept().await.expect("accepts");
@@ -133,10 +147,7 @@ impl World {
             original_destination: None,
             listener: None,
         });
-        let connection = Connection { stream, read_ahead: BytesMut::new(), origin: Rc::new(origin), listed };
-        let (worker, chain) = (Rc::clone(&self.worker), Arc::clone(&self.chain));
-        tokio::task::spawn_local(async move { super::super::serve(&worker, connection, &chain).await });
-        client
+        (client, Connection { stream, read_ahead: BytesMut::new(), origin: Rc::new(origin), listed })
     }
 }
 
