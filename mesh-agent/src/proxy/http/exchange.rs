@@ -82,7 +82,11 @@ pub(super) async fn run<D: Downstream>(session: &mut Session, client: &mut D, he
         Err(error) if progress.answered || matches!(error.kind, Kind::Gone(_)) => {
             tracing::debug!(%error, path = heads.request.path(), "exchange broken off");
             // What came before the break is the client's, as far as it can be sent at once.
-            poll_fn(|cx| Poll::Ready(drop(client.poll_flush(cx)))).await;
+            poll_fn(|cx| {
+                let _ = client.poll_flush(cx);
+                Poll::Ready(())
+            })
+            .await;
             progress.edge.as_deref().unwrap_or(session.agent_edge()).error(error.label());
             return Err(Broken);
         }

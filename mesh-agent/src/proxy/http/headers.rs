@@ -83,6 +83,7 @@ pub(super) fn receive(session: &Session, head: &mut RequestHead) -> Result<bool,
     connection::trim_te(&mut head.fields);
     connection::check_referer(&mut head.fields);
     forwarded::mark(config, &session.worker.http, session.origin.peer, head);
+    forwarded::join(&mut head.fields, Name::XRequestId);
     if config.generate_request_id {
         let replace = config.use_remote_address && !config.preserve_external_request_id;
         if replace || head.fields.get(Name::XRequestId).is_none_or(<[u8]>::is_empty) {

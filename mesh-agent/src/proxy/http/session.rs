@@ -110,7 +110,8 @@ impl Alarm {
             if self.registered && !sleep.is_elapsed() {
                 return Poll::Pending;
             }
-            self.registered = true;
+            // Without budget the timer answers "pending" and registers nothing; the task is polled again at once.
+            self.registered = tokio::task::coop::has_budget_remaining();
             if sleep.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }

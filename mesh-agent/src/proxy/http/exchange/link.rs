@@ -1,10 +1,13 @@
 //! From a target to a connection that carries the request: one from the pool, or a new one.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::io::ErrorKind;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::model::cluster::{Http2Options, UpstreamProtocol};
 use crate::proxy::error::{Kind, ProxyError};
@@ -15,7 +18,7 @@ use crate::proxy::http::h2::client::ClientStream;
 use crate::proxy::http::head::{BodySize, Heads, Version};
 use crate::proxy::http::session::Session;
 use crate::snapshot::LiveCluster;
-use crate::transport::Target;
+use crate::transport::{ConnectError, Target};
 
 /// Where a request goes, and how.
 pub(super) struct Destination<'a> {
@@ -81,16 +84,26 @@ async fn shared<D: Downstream>(
     if let Some(stream) = group.take() {
         return Ok(stream);
     }
-    let _opening = group.opening.lock().await;
-    // While we waited, another request may have opened one.
+    let waiting_since = Instant::now();
+    let _opening = unless_over(session, client, progress, Box::pin(group.opening.lock())).await?;
+    // While we waited, another request may have opened one, or have found that it can't be done.
     if let Some(stream) = group.take() {
         return Ok(stream);
     }
-    let stream = connect(session, client, progress, to).await?;
-    group.open(stream, options).await.map_err(|error| ProxyError::upstream(Kind::Upstream(error)))
+    if group.failed.get().is_some_and(|failed| failed > waiting_since) {
+        let refused = ConnectError::Refused { address: to.target.address, source: ErrorKind::NotConnected.into() };
+        return Err(ProxyError::upstream(Kind::Connect(refused)));
+    }
+    let stream = connect(session, client, progress, to).await.inspect_err(|error| {
+        if matches!(error.kind, Kind::Connect(_)) {
+            group.failed.set(Some(Instant::now()));
+        }
+    })?;
+    let opened = unless_over(session, client, progress, Box::pin(group.open(stream, options))).await?;
+    opened.map_err(|error| ProxyError::upstream(Kind::Upstream(error)))
 }
 
-/// A new connection, unless the client leaves or a deadline passes first.
+/// A new connection.
 async fn connect<D: Downstream>(
     session: &mut Session,
     client: &mut D,
@@ -99,11 +112,22 @@ async fn connect<D: Downstream>(
 ) -> Result<TcpStream, ProxyError> {
     let worker = Rc::clone(&session.worker);
     // Boxed: it is large, and not on the way of a request that finds an idle connection.
-    let mut connecting = Box::pin(worker.connect(&to.target, to.cluster.config.connect_timeout));
+    let connecting = Box::pin(worker.connect(&to.target, to.cluster.config.connect_timeout));
+    let connected = unless_over(session, client, progress, connecting).await?;
+    connected.map_err(|error| ProxyError::upstream(Kind::Connect(error)))
+}
+
+/// What `waiting` comes to, unless the client leaves or a deadline passes first.
+async fn unless_over<D: Downstream, T>(
+    session: &mut Session,
+    client: &mut D,
+    progress: &mut Progress,
+    mut waiting: Pin<Box<impl Future<Output = T>>>,
+) -> Result<T, ProxyError> {
     let no_body = client.request_size() == BodySize::Empty;
     poll_fn(|cx| {
-        if let Poll::Ready(result) = connecting.as_mut().poll(cx) {
-            return Poll::Ready(result.map_err(|error| ProxyError::upstream(Kind::Connect(error))));
+        if let Poll::Ready(result) = waiting.as_mut().poll(cx) {
+            return Poll::Ready(Ok(result));
         }
         if client.poll_flush(cx).map_err(|error| ProxyError::client(Kind::Gone(error)))?.is_ready()
             && no_body

@@ -33,6 +33,7 @@ pub(super) struct Input {
     data: Vec<u8>,
     start: usize,
     end: usize,
+    total: u64,
 }
 
 impl Input {
@@ -43,6 +44,7 @@ impl Input {
             input.make_room(bytes.len());
             input.data[..bytes.len()].copy_from_slice(bytes);
             input.end = bytes.len();
+            input.total = bytes.len() as u64;
         }
         input
     }
@@ -66,6 +68,11 @@ impl Input {
             self.start = 0;
             self.end = 0;
         }
+    }
+
+    /// Bytes read since this was asked last.
+    pub(super) fn take_total(&mut self) -> u64 {
+        std::mem::take(&mut self.total)
     }
 
     /// Gives the memory back if there is nothing in it.
@@ -92,6 +99,7 @@ impl Input {
         ready!(Pin::new(stream).poll_read(cx, &mut room))?;
         let read = room.filled().len();
         self.end += read;
+        self.total += read as u64;
         Poll::Ready(Ok(read))
     }
 
@@ -125,6 +133,7 @@ impl Drop for Input {
 pub(super) struct Output {
     data: Vec<u8>,
     written: usize,
+    total: u64,
 }
 
 impl Output {
@@ -174,6 +183,7 @@ impl Output {
             };
             self.advance(written.min(waiting));
             if written > waiting {
+                self.total += (written - waiting) as u64;
                 return Poll::Ready(Ok(written - waiting));
             }
         }
@@ -181,6 +191,7 @@ impl Output {
 
     fn advance(&mut self, written: usize) {
         self.written += written;
+        self.total += written as u64;
         if self.written == self.data.len() {
             self.written = 0;
             self.data.clear();
@@ -189,6 +200,11 @@ impl Output {
                 self.data = Vec::new();
             }
         }
+    }
+
+    /// Bytes written since this was asked last.
+    pub(super) fn take_total(&mut self) -> u64 {
+        std::mem::take(&mut self.total)
     }
 
     /// Gives the memory back if there is nothing in it.

@@ -63,6 +63,8 @@ pub(crate) async fn serve(session: &mut Session, stream: TcpStream, read_ahead: 
             Ok(true) => {
                 let heads = heads.get_or_insert_with(|| session.worker.http.heads());
                 let result = exchange::run(session, &mut server, heads).await;
+                session.listed.sent(server.wire.input.take_total());
+                session.listed.received(server.wire.output.take_total());
                 if result.is_err() {
                     return;
                 }

@@ -35,6 +35,8 @@ pub(crate) struct Group {
     open: RefCell<Vec<Rc<Connection>>>,
     /// Held while one is being opened, so that a burst of requests opens one and not hundreds.
     pub(crate) opening: tokio::sync::Mutex<()>,
+    /// When opening one failed last: whoever waited for it has failed too.
+    pub(crate) failed: Cell<Option<Instant>>,
 }
 
 /// One connection.
@@ -167,6 +169,9 @@ impl Upstream for ClientStream {
     fn poll_response(&mut self, cx: &mut Context<'_>, head: &mut ResponseHead) -> Poll<Result<(), StreamError>> {
         let Some(response) = &mut self.response else { return Poll::Ready(Err(StreamError::Closed)) };
         let (parts, body) = ready!(Pin::new(response).poll(cx))?.into_parts();
+        if parts.status == http::StatusCode::SWITCHING_PROTOCOLS {
+            return Poll::Ready(Err(StreamError::Malformed("101 on HTTP/2")));
+        }
         convert::from_response(&parts, head);
         self.incoming = Incoming::new(body);
         self.size = if self.is_head { BodySize::Empty } else { self.incoming.size(&head.fields) };

@@ -12,7 +12,7 @@ use crate::proxy::http::thread::HttpThread;
 /// Writes down where the request comes from, and learns its scheme.
 pub(super) fn mark(config: &HttpConnectionManager, thread: &HttpThread, peer: SocketAddr, head: &mut RequestHead) {
     let peer = peer.ip().to_canonical();
-    join(&mut head.fields);
+    join(&mut head.fields, Name::XForwardedFor);
     if config.use_remote_address {
         let trusted = match config.xff_num_trusted_hops {
             0 => None,
@@ -38,11 +38,11 @@ pub(super) fn mark(config: &HttpConnectionManager, thread: &HttpThread, peer: So
     }
 }
 
-/// Several headers of `x-forwarded-for` are one list.
-fn join(fields: &mut Fields) {
-    if fields.all(Name::XForwardedFor).nth(1).is_some() {
-        let joined = fields.all(Name::XForwardedFor).collect::<Vec<_>>().join(&b","[..]);
-        fields.set(Name::XForwardedFor, &joined);
+/// Several headers of `name` are one list.
+pub(super) fn join(fields: &mut Fields, name: Name) {
+    if fields.all(name).nth(1).is_some() {
+        let joined = fields.all(name).collect::<Vec<_>>().join(&b","[..]);
+        fields.set(name, &joined);
     }
 }
 
