@@ -21,7 +21,8 @@ const TLS_INSPECTOR: &str = "envoy.extensions.filters.listener.tls_inspector.v3.
 /// How long a silent client is waited for if the configuration doesn't say. Envoy waits 15 s and then closes; a protocol in
 /// which the server speaks first would stall and break, so here the connection is soon taken for opaque.
 const DETECT: Detect = Detect { timeout: Duration::from_millis(300), continue_on_timeout: true };
-const BUFFER_LIMIT: u32 = 1 << 20;
+/// Bytes of one direction that wait at most: a stream's window of HTTP/2, and more than HTTP/1 or opaque bytes ever hold.
+const MOST_BUFFERED: u32 = 1 << 20;
 
 /// What the listeners of one configuration must not share.
 #[derive(Debug)]
@@ -67,7 +68,8 @@ pub(crate) fn listener(fields: &Fields<'_>, taken: &Listeners) -> Option<Listene
     {
         at.rule("application_protocols can only match with the http_inspector listener filter");
     }
-    let buffer_limit = fields.number("per_connection_buffer_limit_bytes", 1..=u32::MAX).unwrap_or(BUFFER_LIMIT);
+    // Any limit from here on is kept without looking at it: what waits is bounded by these bytes already.
+    fields.number("per_connection_buffer_limit_bytes", MOST_BUFFERED..=u32::MAX);
     only_defaults(fields);
     if let Some(address) = address {
         claim(fields, taken, address, direction, bind, catch_all);
@@ -82,7 +84,6 @@ pub(crate) fn listener(fields: &Fields<'_>, taken: &Listeners) -> Option<Listene
         detect,
         chains,
         default_chain,
-        buffer_limit,
     })
 }
 

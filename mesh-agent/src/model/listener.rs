@@ -28,8 +28,6 @@ pub struct Listener {
     pub chains: Vec<FilterChain>,
     /// Taken when no chain matches. Without one, such a connection is closed.
     pub default_chain: Option<FilterChain>,
-    /// Bytes that may wait in each direction of a connection. Envoy's default: 1 MiB.
-    pub buffer_limit: u32,
 }
 
 /// The `http_inspector` listener filter and its deadline.

@@ -45,7 +45,6 @@ fn listener(name: &str, address: &str, cluster: &str, catch_all: bool) -> Arc<Li
             filter: NetworkFilter::Tcp(Arc::new(tcp)),
         }],
         default_chain: None,
-        buffer_limit: 1 << 20,
     })
 }
 

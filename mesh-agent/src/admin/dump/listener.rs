@@ -21,7 +21,6 @@ pub(super) fn listener(listener: &Listener) -> Value {
         .set("bind_to_port", listener.bind)
         .set("use_original_dst", listener.catch_all)
         .set("traffic_direction", direction)
-        .set("per_connection_buffer_limit_bytes", listener.buffer_limit)
         .list("filter_chains", &listener.chains, chain)
         .maybe("default_filter_chain", listener.default_chain.as_ref().map(chain));
     let Some(detect) = listener.detect else { return object.done() };

@@ -29,7 +29,7 @@ fn what_is_not_set_has_envoys_default() {
     let listener = &config.listeners[0];
     assert_eq!(listener.name.as_str(), "gateway");
     assert!(listener.bind && !listener.catch_all && listener.detect.is_none() && listener.default_chain.is_none());
-    assert_eq!((listener.direction, listener.buffer_limit), (Direction::Outbound, 1 << 20));
+    assert_eq!(listener.direction, Direction::Outbound);
 
     let http = http(&config, 0);
     assert_eq!(

@@ -31,7 +31,6 @@ fn listener(chains: Vec<FilterChain>, default_chain: Option<FilterChain>) -> Arc
         detect: None,
         chains,
         default_chain,
-        buffer_limit: 1 << 20,
     };
     let cluster = crate::model::cluster::Cluster {
         name: "c".into(),

@@ -13,7 +13,8 @@ use crate::model::cluster::Http2Options;
 /// What a connection starts with: bytes that a client of HTTP/2 with prior knowledge sends first.
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Bytes a peer may send on a stream before the other side took any: Envoy's `per_connection_buffer_limit_bytes`.
+/// Bytes a peer may send on a stream before the other side took any: Envoy's default of
+/// `per_connection_buffer_limit_bytes`, which the decoder takes as its least.
 const STREAM_WINDOW: u32 = 1 << 20;
 /// Bytes a peer may send on all streams of a connection.
 const CONNECTION_WINDOW: u32 = 16 << 20;

@@ -98,7 +98,6 @@ impl World {
                 filter: NetworkFilter::Http(Arc::new(manager)),
             }],
             default_chain: None,
-            buffer_limit: 1 << 20,
         });
         let (snapshot, rejected) = Builder::default().build(&[listener], &clusters, &HashMap::new());
         assert_eq!(rejected, []);
