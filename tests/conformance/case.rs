@@ -126,6 +126,8 @@ pub(crate) enum Op {
     Wait(u64),
     /// Until so many response heads have come, interim ones included.
     Await(usize),
+    /// Until an upstream has the request's head.
+    Seen,
     /// Ends our direction of the connection.
     Shut,
     /// Closes the connection.

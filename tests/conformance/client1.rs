@@ -1,6 +1,7 @@
 //! The client of HTTP/1 and plain TCP cases: writes what the case says, byte for byte, and records what comes back.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -14,6 +15,7 @@ use crate::case::{Op, text};
 use crate::observe::Message;
 use crate::upstream1::{read_until, reset, write};
 use crate::wire::{Ending, Framing, Wire, response_framing, status};
+use crate::world::Upstreams;
 
 /// What the client saw, and a task that finds out what becomes of the connection.
 #[derive(Debug)]
@@ -37,27 +39,37 @@ pub(crate) const LINGER: Duration = Duration::from_millis(1500);
 /// Longest life of a case.
 const CASE: Duration = Duration::from_millis(2500);
 
+/// What a script is sent with.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) port: u16,
+    /// For steps that wait for them.
+    pub(crate) upstreams: Arc<Upstreams>,
+    /// How long the connection's end is waited for.
+    pub(crate) linger: Duration,
+}
+
 /// Sends HTTP/1 and reads `responses` final responses.
-pub(crate) async fn http(port: u16, ops: Vec<Op>, responses: Option<usize>, linger: Duration) -> Result<Outcome> {
+pub(crate) async fn http(plan: &Plan, ops: Vec<Op>, responses: Option<usize>) -> Result<Outcome> {
     let methods = methods(&ops);
     let responses = responses.unwrap_or(methods.len().max(1));
-    let (reader, writer) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?.into_split();
+    let (reader, writer) = TcpStream::connect((Ipv4Addr::LOCALHOST, plan.port)).await?.into_split();
     let (progress, seen) = watch::channel(0);
-    let writer = tokio::spawn(send(writer, ops, seen));
+    let writer = tokio::spawn(send(writer, ops, seen, Arc::clone(&plan.upstreams)));
     let mut wire = Wire::new(reader);
     let mut messages = Vec::new();
     let reading = read_responses(&mut wire, &methods, responses, &progress, &mut messages);
     if timeout(CASE, reading).await.is_err() {
         messages.push(Message { end: "timeout".to_owned(), ..Message::default() });
     }
-    Ok(Outcome { messages, after: watch_end(wire, writer, linger) })
+    Ok(Outcome { messages, after: watch_end(wire, writer, plan.linger) })
 }
 
 /// Sends bytes and reads until the peer ends or falls silent.
-pub(crate) async fn tcp(port: u16, ops: Vec<Op>, linger: Duration) -> Result<Outcome> {
-    let (reader, writer) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?.into_split();
+pub(crate) async fn tcp(plan: &Plan, ops: Vec<Op>) -> Result<Outcome> {
+    let (reader, writer) = TcpStream::connect((Ipv4Addr::LOCALHOST, plan.port)).await?.into_split();
     let (progress, seen) = watch::channel(0);
-    let writer = tokio::spawn(send(writer, ops, seen));
+    let writer = tokio::spawn(send(writer, ops, seen, Arc::clone(&plan.upstreams)));
     let mut wire = Wire::new(reader);
     let mut message = Message::default();
     let reading = async {
@@ -75,7 +87,7 @@ pub(crate) async fn tcp(port: u16, ops: Vec<Op>, linger: Duration) -> Result<Out
         _ => "eof",
     }
     .to_owned();
-    Ok(Outcome { messages: vec![message], after: watch_end(wire, writer, linger) })
+    Ok(Outcome { messages: vec![message], after: watch_end(wire, writer, plan.linger) })
 }
 
 async fn read_responses(
@@ -109,10 +121,19 @@ async fn read_responses(
 }
 
 /// Runs a script. The connection's writing half is handed back, so that it lives on.
-async fn send(mut writer: OwnedWriteHalf, ops: Vec<Op>, mut seen: watch::Receiver<usize>) -> Option<OwnedWriteHalf> {
+async fn send(
+    mut writer: OwnedWriteHalf,
+    ops: Vec<Op>,
+    mut seen: watch::Receiver<usize>,
+    upstreams: Arc<Upstreams>,
+) -> Option<OwnedWriteHalf> {
     for op in ops {
         let done = match op {
             Op::Await(n) => seen.wait_for(|count| *count >= n).await.is_ok(),
+            Op::Seen => {
+                upstreams.seen().await;
+                true
+            }
             Op::Close => return None,
             Op::Reset => {
                 reset(&writer);

@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::case::{Op, latin1};
-use crate::client1::{After, Outcome};
+use crate::client1::{After, Outcome, Plan};
 use crate::observe::Message;
 use crate::upstream2::{ending, lines, receive};
 
@@ -36,8 +36,8 @@ const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
 
 /// Sends requests one after the other on one connection.
-pub(crate) async fn http(port: u16, requests: Vec<Vec<Op>>, linger: Duration) -> Result<Outcome> {
-    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+pub(crate) async fn http(plan: &Plan, requests: Vec<Vec<Op>>) -> Result<Outcome> {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, plan.port)).await?;
     let blocks = Blocks::default();
     let forger = Forger { stream, blocks: Arc::clone(&blocks), waiting: Vec::new(), ready: Vec::new(), started: false };
     let (mut sender, connection) = client::Builder::new().handshake::<_, Bytes>(forger).await?;
@@ -45,11 +45,12 @@ pub(crate) async fn http(port: u16, requests: Vec<Vec<Op>>, linger: Duration) ->
     let mut messages = Vec::new();
     for ops in requests {
         let mut message = Message::default();
-        if timeout(CASE, request(&mut sender, &blocks, ops, &mut message)).await.is_err() {
+        if timeout(CASE, request(plan, &mut sender, &blocks, ops, &mut message)).await.is_err() {
             message.end = "timeout".to_owned();
         }
         messages.push(message);
     }
+    let linger = plan.linger;
     let after = tokio::spawn(async move {
         let state = match timeout(linger, connection).await {
             Ok(Ok(Some(why))) => why,
@@ -62,13 +63,14 @@ pub(crate) async fn http(port: u16, requests: Vec<Vec<Op>>, linger: Duration) ->
     Ok(Outcome { messages, after })
 }
 
-async fn request(sender: &mut SendRequest<Bytes>, blocks: &Blocks, ops: Vec<Op>, message: &mut Message) {
-    if let Err(error) = exchange(sender, blocks, ops, message).await {
+async fn request(plan: &Plan, sender: &mut SendRequest<Bytes>, blocks: &Blocks, ops: Vec<Op>, message: &mut Message) {
+    if let Err(error) = exchange(plan, sender, blocks, ops, message).await {
         message.end = ending(&error);
     }
 }
 
 async fn exchange(
+    plan: &Plan,
     sender: &mut SendRequest<Bytes>,
     blocks: &Blocks,
     ops: Vec<Op>,
@@ -98,6 +100,10 @@ async fn exchange(
                 }
                 Op::Reset => {
                     body.send_reset(h2::Reason::CANCEL);
+                    Ok(())
+                }
+                Op::Seen => {
+                    plan.upstreams.seen().await;
                     Ok(())
                 }
                 Op::Wait(ms) => {

@@ -105,15 +105,21 @@ pub(crate) fn page_path() -> PathBuf {
 /// What that page must say.
 pub(crate) fn page(known: &[Known]) -> String {
     let mut page = PREFACE.to_owned();
+    let mut reason = "";
     for entry in known {
-        let mut sentences = entry.reason.trim().splitn(2, '\n');
-        let _ = writeln!(page, "\n## {}\n", sentences.next().unwrap_or_default().trim_end_matches('.'));
-        if let Some(more) = sentences.next() {
-            let _ = writeln!(page, "{}\n", more.trim());
+        let same = std::mem::replace(&mut reason, entry.reason.trim()) == entry.reason.trim();
+        let (title, more) = reason.split_once('\n').unwrap_or((reason, ""));
+        if !same {
+            let _ = write!(page, "\n## {title}\n\n{more}{}", if more.is_empty() { "" } else { "\n\n" });
         }
         for (name, lines) in [("Envoy", &entry.envoy), ("Bowline", &entry.agent)] {
             if !lines.is_empty() {
-                let lines: Vec<String> = lines.iter().map(|line| format!("`{}`", line.replace('`', "'"))).collect();
+                // Told in full in the data; here, headers and addresses would hide the point.
+                let telling = |line: &&String| {
+                    !entry.whole || [" line: ", " end: ", "after: "].iter().any(|part| line.contains(part))
+                };
+                let lines: Vec<String> =
+                    lines.iter().filter(telling).map(|line| format!("`{}`", line.replace('`', "'"))).collect();
                 let _ = writeln!(page, "- {name}: {}", lines.join(", "));
             }
         }
@@ -132,8 +138,7 @@ The same configurations and the same requests go to Envoy 1.40 and to `mesh-agen
 (`cargo test -p mesh-tests --test conformance`). What the client gets and what the upstream gets is compared: start
 line, every header, body, trailers, how the message was framed, and whether the connection stays open. The values of
 `date`, `x-envoy-upstream-service-time`, generated `x-request-id`s and the default `server` name are not compared, nor
-is the order of headers with different names. Where a client comes from loopback, Envoy appends its node's address to
-`x-forwarded-for` and Bowline the loopback address; that is not compared either.
+is the order of headers with different names. Nor are addresses of the machine itself at the end of `x-forwarded-for`.
 
 This page is made from `tests/data/differences.yaml`, and the test fails if a difference is missing there or is gone.
 Field by field, what of Envoy's configuration is supported at all is told by `mesh-agent validate`.

@@ -82,7 +82,7 @@ fn steady(line: &str) -> String {
     format!("{name}: {value}")
 }
 
-/// Envoy appends its node's address where a client comes from loopback; the agent appends what is true.
+/// Where a client comes from loopback, the node's own address is appended, which is another one on each machine.
 fn without_own_address(list: &str) -> String {
     let (before, last) = list.rsplit_once(',').map_or(("", list), |(_, last)| list.split_at(list.len() - last.len()));
     // Only an own address can be bound.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::case::{Case, OneOrMany, Op, Script, Suite};
-use crate::client1::{self, After, Outcome};
+use crate::client1::{self, After, Outcome, Plan};
 use crate::client2;
 use crate::observe::{Message, Observed};
 use crate::proxy::{Proxy, Subject};
@@ -66,14 +66,15 @@ async fn run_lane(subject: Subject, suite: Arc<Suite>, lane: usize) -> Result<Ve
 async fn exchange(world: &World, case: &Case) -> Result<Outcome> {
     let port = world.ports.listener(&case.listener)?;
     let linger = case.linger.map_or(client1::LINGER, Duration::from_millis);
+    let plan = Plan { port, upstreams: Arc::clone(&world.upstreams), linger };
     let ops = |script: &Script| script.ops().into_iter().map(|op| show(op, &world.ports)).collect::<Vec<_>>();
     if let Some(script) = &case.send {
-        return client1::http(port, ops(script), case.responses, linger).await;
+        return client1::http(&plan, ops(script), case.responses).await;
     }
     match (&case.h2, &case.tcp) {
-        (Some(OneOrMany::One(one)), _) => client2::http(port, vec![ops(one)], linger).await,
-        (Some(OneOrMany::Many(many)), _) => client2::http(port, many.iter().map(ops).collect(), linger).await,
-        (None, Some(script)) => client1::tcp(port, ops(script), linger).await,
+        (Some(OneOrMany::One(one)), _) => client2::http(&plan, vec![ops(one)]).await,
+        (Some(OneOrMany::Many(many)), _) => client2::http(&plan, many.iter().map(ops).collect()).await,
+        (None, Some(script)) => client1::tcp(&plan, ops(script)).await,
         (None, None) => bail!("nothing to send"),
     }
 }

@@ -99,7 +99,7 @@ pub(crate) async fn write(writer: &mut OwnedWriteHalf, op: &Op) -> io::Result<()
             Ok(())
         }
         Op::Shut => writer.shutdown().await,
-        Op::Await(_) | Op::Close | Op::Reset | Op::Early | Op::Echo | Op::Silent => Ok(()),
+        Op::Await(_) | Op::Seen | Op::Close | Op::Reset | Op::Early | Op::Echo | Op::Silent => Ok(()),
     }
 }
 

@@ -87,7 +87,7 @@ async fn answer(
                 }
             }
             Op::Silent => drop(std::future::poll_fn(|cx| respond.poll_reset(cx)).await),
-            Op::Raw(_) | Op::Fill(..) | Op::Await(_) | Op::Shut | Op::Close | Op::Early => {}
+            Op::Raw(_) | Op::Fill(..) | Op::Await(_) | Op::Seen | Op::Shut | Op::Close | Op::Early => {}
         }
     }
     Ok(())

@@ -104,6 +104,14 @@ impl Upstreams {
         record
     }
 
+    /// Waits until a message has begun to arrive, or some time for it is over.
+    pub(crate) async fn seen(&self) {
+        let deadline = Instant::now() + Duration::from_secs(1);
+        while self.state().seen.is_empty() && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
     /// All messages, once they are whole or have had some time for it.
     pub(crate) async fn settle(&self) -> Vec<Message> {
         let deadline = Instant::now() + Duration::from_millis(400);

@@ -1,7 +1,8 @@
 //! Heads between our own form and the one of the `http` crate, which the `h2` crate speaks.
 
+use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, request, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, request, response};
 
 use crate::proxy::http::body::StreamError;
 use crate::proxy::http::fields::Fields;
@@ -25,6 +26,18 @@ pub(super) fn from_request(parts: &request::Parts, head: &mut RequestHead) {
         head.set_authority(&host);
     }
     head.fields.remove(Name::Host);
+}
+
+/// Whether a request leaves two readings of whom it is for or where it ends, though the crate let it pass. Where HTTP/1 is spoken
+/// next, each of these could be read otherwise there.
+pub(super) fn is_ambiguous(parts: &request::Parts) -> bool {
+    let repeated = |name: HeaderName| parts.headers.get_all(name).iter().nth(1).is_some();
+    let authority = parts.uri.authority();
+    // Without an authority the crate keeps no scheme.
+    let scheme_is_empty = parts.uri.scheme_str().is_none_or(str::is_empty);
+    let no_scheme = authority.is_some() && scheme_is_empty && parts.method != Method::CONNECT;
+    let with_user = authority.is_some_and(|authority| authority.as_str().contains('@'));
+    repeated(CONTENT_LENGTH) || repeated(HOST) || no_scheme || with_user
 }
 
 /// A client of HTTP/2 may split its cookies; elsewhere they are one header (RFC 9113, 8.2.3).

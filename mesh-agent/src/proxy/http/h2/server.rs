@@ -93,6 +93,10 @@ async fn stream(mut session: Session, request: Request<RecvStream>, mut respond:
         session.worker.telemetry.malformed_request();
         return respond.send_reset(Reason::INTERNAL_ERROR);
     }
+    if convert::is_ambiguous(&parts) {
+        session.worker.telemetry.malformed_request();
+        return respond.send_reset(Reason::PROTOCOL_ERROR);
+    }
     let worker = Rc::clone(&session.worker);
     let mut heads = worker.http.heads();
     convert::from_request(&parts, &mut heads.request);
