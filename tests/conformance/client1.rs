@@ -36,6 +36,9 @@ pub(crate) struct After {
 /// Longer than the second that Envoy leaves a client to close first.
 pub(crate) const LINGER: Duration = Duration::from_millis(1500);
 
+/// Silence that ends the record of a connection without a protocol.
+const QUIET: Duration = Duration::from_millis(700);
+
 /// Longest life of a case.
 const CASE: Duration = Duration::from_millis(2500);
 
@@ -72,15 +75,13 @@ pub(crate) async fn tcp(plan: &Plan, ops: Vec<Op>) -> Result<Outcome> {
     let writer = tokio::spawn(send(writer, ops, seen, Arc::clone(&plan.upstreams)));
     let mut wire = Wire::new(reader);
     let mut message = Message::default();
-    let reading = async {
-        let mut bytes = 0;
-        while wire.ended.is_none() {
-            read_until(&mut wire, &mut message, bytes + 1).await;
-            bytes = message.body.chars().count();
-            progress.send_replace(bytes);
-        }
-    };
-    let quiet = timeout(Duration::from_millis(700), reading).await.is_err();
+    let mut bytes = 0;
+    let mut quiet = false;
+    while wire.ended.is_none() && !quiet {
+        quiet = timeout(QUIET, read_until(&mut wire, &mut message, bytes + 1)).await.is_err();
+        bytes = message.body.chars().count();
+        progress.send_replace(bytes);
+    }
     message.end = match wire.ended {
         _ if quiet => "open",
         Some(Ending::Reset) => "reset",
