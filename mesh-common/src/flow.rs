@@ -59,6 +59,7 @@ pub struct FlowKey {
 /// | socket | hidden end | who is told |
 /// |---|---|---|
 /// | the app's, steered at connect | where it wanted to go | the app, by `getpeername` |
+/// | the app's, sent directly to an endpoint | the service it asked for | the app, by `getpeername` |
 /// | the agent's, accepted from it | the same | the agent, by reading this |
 /// | the agent's, connecting to an app | the client | nobody |
 /// | the app's, accepted from it | the same | the app, by `accept` and `getpeername` |
@@ -71,7 +72,8 @@ pub struct Hidden {
     pub port: PortBe,
     /// Whether the socket's owner shall see the hidden end as its peer.
     shown: u8,
-    pad: u8,
+    /// Whether the agent is not between: the connection goes from the app to an endpoint that the kernel chose.
+    direct: u8,
     /// The pod whose connection this is.
     pub pod: u32,
 }
@@ -219,13 +221,20 @@ impl Hidden {
     #[inline(always)]
     #[must_use]
     pub const fn destination(pod: u32, addr: Addr, port: PortBe) -> Self {
-        Self { addr, port, shown: 1, pad: 0, pod }
+        Self { addr, port, shown: 1, direct: 0, pod }
+    }
+
+    /// For the app's own socket that asked for this service and goes to an endpoint of it, past the agent.
+    #[inline(always)]
+    #[must_use]
+    pub const fn service(pod: u32, addr: Addr, port: PortBe) -> Self {
+        Self { addr, port, shown: 1, direct: 1, pod }
     }
 
     /// For the agent's socket that is about to connect to an app in the name of `client`.
     #[must_use]
     pub fn client(pod: u32, client: SocketAddr) -> Self {
-        Self { addr: client.ip().into(), port: PortBe::new(client.port()), shown: 0, pad: 0, pod }
+        Self { addr: client.ip().into(), port: PortBe::new(client.port()), shown: 0, direct: 0, pod }
     }
 
     /// The same for the accepting socket of the connection: exactly one of the two is the agent's, and only the app is shown it.
@@ -240,6 +249,14 @@ impl Hidden {
     #[must_use]
     pub const fn is_shown(&self) -> bool {
         self.shown != 0
+    }
+
+    /// Whether the agent is not between. Then the other side's socket is nobody's business but its owner's: nothing is carried
+    /// to it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_direct(&self) -> bool {
+        self.direct != 0
     }
 
     /// Address and port.
@@ -302,6 +319,9 @@ mod tests {
     fn only_the_app_is_shown_the_hidden_end() {
         let app = Hidden::destination(1, addr("10.0.0.1"), PortBe::new(80));
         assert!(app.is_shown() && !app.for_other_side().is_shown());
+        assert!(!app.is_direct());
+        let direct = Hidden::service(1, addr("10.0.0.1"), PortBe::new(80));
+        assert!(direct.is_shown() && direct.is_direct());
         let agent = Hidden::client(1, "10.0.0.9:4000".parse().unwrap());
         assert!(!agent.is_shown() && agent.for_other_side().is_shown());
         assert_eq!(agent.for_other_side().socket_addr(), "10.0.0.9:4000".parse().unwrap());

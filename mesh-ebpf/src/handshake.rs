@@ -14,7 +14,7 @@ use aya_ebpf::helpers::generated::bpf_get_netns_cookie;
 use aya_ebpf::programs::SockOpsContext;
 use aya_log_ebpf::warn;
 use mesh_common::counter::Counter;
-use mesh_common::flow::{Addr, FlowKey, Hidden, PortBe};
+use mesh_common::flow::{Addr, FlowKey, PortBe};
 
 use crate::context;
 use crate::emit::count;
@@ -34,7 +34,11 @@ pub(crate) fn observe(ctx: &SockOpsContext) {
 
 #[inline(always)]
 fn put_down(ctx: &SockOpsContext) {
-    let Some(other) = socket(ctx).and_then(Socket::hidden).map(Hidden::for_other_side) else { return };
+    let Some(hidden) = socket(ctx).and_then(Socket::hidden) else { return };
+    if hidden.is_direct() {
+        return;
+    }
+    let other = hidden.for_other_side();
     let (local, remote) = ends(ctx);
     if HANDSHAKES.insert(FlowKey::new(netns(ctx), local, remote), other, 0).is_err() {
         count(Counter::HandshakeMapFull);
