@@ -8,11 +8,13 @@
 //! median of.
 
 mod cpus;
+mod folder;
 mod http1;
+mod pods;
 mod proxies;
 mod report;
 mod server;
-mod steer;
+mod stream;
 mod wrk;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
@@ -42,6 +44,12 @@ enum Name {
     Http1,
     /// What steering adds to a pod's connect()
     Steer,
+    /// Round trips of 128 bytes between two pods, by tier, with and without acceleration
+    Rtt,
+    /// connect() to one of 10 to 10,000 services, beside iptables
+    Connect,
+    /// One stream of bytes as TCP through each proxy
+    Stream,
 }
 
 /// How a benchmark is to be run.
@@ -57,7 +65,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut report = Report::default();
     match args.name {
         Name::Http1 => http1::run(effort, &mut report)?,
-        Name::Steer => steer::run(effort, &mut report)?,
+        Name::Steer => pods::run("steer", effort, &mut report)?,
+        Name::Rtt => pods::run("rtt", effort, &mut report)?,
+        Name::Connect => pods::run("connect", effort, &mut report)?,
+        Name::Stream => stream::run(effort, &mut report)?,
     }
     let rows = report.rows();
     report::print(&rows);

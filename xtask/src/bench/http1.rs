@@ -1,6 +1,6 @@
 //! `bench http1`: keep-alive GET through each proxy, on one connection and on 32.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use mesh_ebpf_build::find_program;
@@ -9,14 +9,14 @@ use crate::{
     bench::{
         Effort,
         cpus::Placement,
-        proxies::{self, Place, Subject},
+        folder::Folder,
+        proxies::{self, Place, Subject, Templates},
         report::{Metric, Report},
         server::{self, Server},
         wrk::{self, Load},
     },
     build,
     setup::{self, Need},
-    workspace,
 };
 
 pub(crate) fn run(effort: Effort, report: &mut Report) -> Result<()> {
@@ -68,7 +68,7 @@ impl Bench {
         let placement = Placement::of_this_machine()?;
         let folder = Folder::make()?;
         let backend_port = server::free_port()?;
-        let place = Place { port: backend_port, cpu: placement.backend, folder: &folder.0 };
+        let place = Place { port: backend_port, cpu: placement.backend, folder: folder.path() };
         let backend = proxies::start_backend(place)?;
 
         let mut entrants = Vec::new();
@@ -76,8 +76,8 @@ impl Bench {
             let entrant = match subject.program() {
                 _ if subject == Subject::NoMesh => Entrant { subject, port: backend_port, server: None },
                 Some(program) => {
-                    let place = Place { port: server::free_port()?, cpu: placement.proxy, folder: &folder.0 };
-                    let server = proxies::start(subject, &program, place, backend_port)?;
+                    let place = Place { port: server::free_port()?, cpu: placement.proxy, folder: folder.path() };
+                    let server = proxies::start(subject, &program, place, backend_port, &TEMPLATES)?;
                     Entrant { subject, port: place.port, server: Some(server) }
                 }
                 None => {
@@ -112,26 +112,14 @@ impl Bench {
     }
 }
 
-/// Configurations and logs; gone with the benchmark, kept in the target directory while it runs.
-#[derive(Debug)]
-struct Folder(PathBuf);
-
-impl Folder {
-    fn make() -> Result<Self> {
-        let path = workspace::target().join(format!("bench-{}", std::process::id()));
-        fs::create_dir_all(&path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.0));
-    }
-}
-
 /// Case, and how many connections it keeps alive.
 const CASES: [(&str, u32); 2] = [("http1/c1", 1), ("http1/c32", 32)];
+
+const TEMPLATES: Templates = Templates {
+    envoy: include_str!("config/envoy.yaml"),
+    haproxy: include_str!("config/haproxy.cfg"),
+    nginx: include_str!("config/nginx.conf"),
+};
 
 /// Pools are filled and caches are warm before anything counts.
 const WARM_UP: Duration = Duration::from_secs(1);

@@ -55,14 +55,28 @@ pub(crate) struct Place<'a> {
     pub(crate) folder: &'a Path,
 }
 
-/// Starts a proxy to the backend.
-pub(crate) fn start(subject: Subject, program: &Path, place: Place<'_>, backend: u16) -> Result<Server> {
+/// What each proxy is told to do, the same in its own words.
+#[derive(Debug)]
+pub(crate) struct Templates {
+    /// The very same file for Envoy and the agent.
+    pub(crate) envoy: &'static str,
+    pub(crate) haproxy: &'static str,
+    pub(crate) nginx: &'static str,
+}
+
+/// Starts a proxy to the backend, and waits until it accepts connections.
+pub(crate) fn start(
+    subject: Subject,
+    program: &Path,
+    place: Place<'_>,
+    backend: u16,
+    templates: &Templates,
+) -> Result<Server> {
     let name = subject.name();
     let (template, file) = match subject {
-        // The very same file for both.
-        Subject::MeshAgent | Subject::Envoy => (include_str!("config/envoy.yaml"), "yaml"),
-        Subject::Haproxy => (include_str!("config/haproxy.cfg"), "cfg"),
-        Subject::Nginx | Subject::NoMesh => (include_str!("config/nginx.conf"), "conf"),
+        Subject::MeshAgent | Subject::Envoy => (templates.envoy, "yaml"),
+        Subject::Haproxy => (templates.haproxy, "cfg"),
+        Subject::Nginx | Subject::NoMesh => (templates.nginx, "conf"),
     };
     let config = place.folder.join(format!("{name}.{file}"));
     fs::write(&config, filled_in(template, place, backend))?;

@@ -13,9 +13,28 @@ pub(crate) enum Metric {
     P99,
     Rate,
     Memory,
+    CpuPerGigabyte,
+    MachineCpuPerGigabyte,
+    Throughput,
 }
 
 impl Metric {
+    const ALL: [Self; 8] = [
+        Self::CpuPerRequest,
+        Self::P50,
+        Self::P99,
+        Self::Rate,
+        Self::Memory,
+        Self::CpuPerGigabyte,
+        Self::MachineCpuPerGigabyte,
+        Self::Throughput,
+    ];
+
+    /// The metric of that name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|metric| metric.name() == name)
+    }
+
     const fn name(self) -> &'static str {
         match self {
             Self::CpuPerRequest => "cpu_us_per_req",
@@ -23,6 +42,9 @@ impl Metric {
             Self::P99 => "p99_us",
             Self::Rate => "rps",
             Self::Memory => "rss_mb",
+            Self::CpuPerGigabyte => "cpu_s_per_gb",
+            Self::MachineCpuPerGigabyte => "machine_cpu_s_per_gb",
+            Self::Throughput => "gbit_per_s",
         }
     }
 
@@ -31,6 +53,8 @@ impl Metric {
             Self::CpuPerRequest | Self::P50 | Self::P99 => "us",
             Self::Rate => "1/s",
             Self::Memory => "MB",
+            Self::CpuPerGigabyte | Self::MachineCpuPerGigabyte => "s/GB",
+            Self::Throughput => "Gbit/s",
         }
     }
 }
@@ -99,7 +123,7 @@ pub(crate) fn write(rows: &[Row], file: &Path) -> Result<()> {
     fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// Shows a table for each case; in brackets is how the agent's value compares with that subject's.
+/// Shows a table for each case; in brackets is how the baseline's value compares with that subject's.
 pub(crate) fn print(rows: &[Row]) {
     let mut benches: Vec<_> = rows.iter().map(|row| row.bench.as_str()).collect();
     benches.dedup();
@@ -107,7 +131,7 @@ pub(crate) fn print(rows: &[Row]) {
         let of_bench: Vec<_> = rows.iter().filter(|row| row.bench == bench).collect();
         print!("\n{}", table(bench, &of_bench));
     }
-    println!("\nin brackets: {BASELINE}'s value as a multiple of that subject's");
+    println!("\nin brackets: the first row's value as a multiple of that one's");
 }
 
 fn table(bench: &str, rows: &[&Row]) -> String {
@@ -121,6 +145,10 @@ fn table(bench: &str, rows: &[&Row]) -> String {
             subjects.push(row.subject);
         }
     }
+    // What the others are compared with comes first.
+    let baseline =
+        BASELINES.into_iter().find(|name| subjects.contains(name)).or(subjects.first().copied()).unwrap_or("");
+    subjects.sort_by_key(|subject| *subject != baseline);
     let value = |subject: &str, metric: &str| {
         rows.iter().find(|row| row.subject == subject && row.metric == metric).map(|row| row.value)
     };
@@ -129,20 +157,25 @@ fn table(bench: &str, rows: &[&Row]) -> String {
     for subject in subjects {
         text += &format!("\n{subject:<14}");
         for metric in &metrics {
-            text += &format!("{:>22}", cell(subject, value(subject, metric), value(BASELINE, metric)));
+            text += &format!("{:>22}", cell(subject == baseline, value(subject, metric), value(baseline, metric)));
         }
     }
     text + "\n"
 }
 
-fn cell(subject: &str, value: Option<f64>, baseline: Option<f64>) -> String {
+fn cell(is_baseline: bool, value: Option<f64>, baseline: Option<f64>) -> String {
     match (value, baseline) {
         (None, _) => "-".to_owned(),
-        (Some(value), Some(baseline)) if subject != BASELINE && value > 0.0 => {
-            format!("{value:.1} ({:.2}x)", baseline / value)
+        (Some(value), Some(baseline)) if !is_baseline && value > 0.0 => {
+            format!("{} ({:.2}x)", short(value), baseline / value)
         }
-        (Some(value), _) => format!("{value:.1}        "),
+        (Some(value), _) => format!("{}        ", short(value)),
     }
+}
+
+/// Three digits that count, at least.
+fn short(value: f64) -> String {
+    if value < 10.0 { format!("{value:.3}") } else { format!("{value:.1}") }
 }
 
 fn median(values: &[f64]) -> f64 {
@@ -156,8 +189,8 @@ fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// The subject all others are compared with.
-const BASELINE: &str = "mesh-agent";
+/// The subjects that others are compared with, where they take part.
+const BASELINES: [&str; 3] = ["mesh-agent", "mesh", "t1-accelerated"];
 
 #[cfg(test)]
 mod tests {

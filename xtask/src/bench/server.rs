@@ -86,7 +86,7 @@ fn resident_kb(status: &str) -> Option<u64> {
 }
 
 /// USER_HZ: the unit of /proc, 100 on every architecture this runs on, whatever the kernel's own tick is.
-const TICKS_PER_SECOND: u64 = 100;
+pub(crate) const TICKS_PER_SECOND: u64 = 100;
 
 /// Envoy takes a second or two on a busy machine.
 const START: Duration = Duration::from_secs(20);
