@@ -1,8 +1,11 @@
 //! Opaque bytes, both ways, until both sides are done.
 //!
 //! An idle direction holds no buffer: bytes are read into the thread's scratch space only once there are some, and written at once;
-//! what the receiver does not take yet is all that is kept, and nothing more is read until it is gone. A side that ends its
-//! sending is passed on as such (half-close), a reset as a reset.
+//! what the receiver does not take yet is all that is kept, and nothing more is read until it is gone. A direction in which much
+//! comes at once stops copying and has the kernel move pages (`bulk`). A side that ends its sending is passed on as such
+//! (half-close), a reset as a reset.
+
+mod bulk;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -13,6 +16,8 @@ use bytes::BytesMut;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+
+use bulk::{Batch, Pipes};
 
 /// Which side sent the first byte of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,11 +49,14 @@ pub(super) enum CopyError {
 
 /// One thread's space for bytes on their way.
 #[derive(Debug)]
-pub(super) struct Scratch(RefCell<Box<[u8]>>);
+pub(super) struct Scratch {
+    buffer: RefCell<Box<[u8]>>,
+    pipes: Pipes,
+}
 
 impl Default for Scratch {
     fn default() -> Self {
-        Self(RefCell::new(vec![0; 64 * 1024].into_boxed_slice()))
+        Self { buffer: RefCell::new(vec![0; SCRATCH].into_boxed_slice()), pipes: Pipes::default() }
     }
 }
 
@@ -121,10 +129,25 @@ async fn pump(
         write_all(to, &read_ahead).await?;
     }
     drop(read_ahead);
+    // Reads in a row that found all the scratch space could take.
+    let mut full = 0;
     loop {
         from.readable().await?;
+        if full >= BULK_AFTER {
+            match scratch.pipes.move_batch(from, to, &moved).await? {
+                Batch::Moved(moved) => {
+                    // Messages again: reading and writing them takes no more, and no pipe.
+                    if moved < SCRATCH {
+                        full = 0;
+                    }
+                    continue;
+                }
+                Batch::End => break,
+                Batch::NoPipe => full = 0,
+            }
+        }
         match pass(from, to, scratch, &moved)? {
-            Passed::All => {}
+            Passed::All { filled } => full = if filled { full + 1 } else { 0 },
             Passed::Part(rest) => write_all(to, &rest).await?,
             Passed::End => break,
         }
@@ -136,19 +159,24 @@ async fn pump(
     }
 }
 
+/// What is read at once; kept small, as a receiver that stalls makes a copy of it stay.
+const SCRATCH: usize = 64 * 1024;
+/// Half a megabyte that came without a pause: more is on its way. Less is soon copied.
+const BULK_AFTER: u32 = 8;
+
 enum Passed {
-    All,
+    All { filled: bool },
     Part(Box<[u8]>),
     End,
 }
 
 /// One read and one write, through the scratch space.
 fn pass(from: &TcpStream, to: &TcpStream, scratch: &Scratch, moved: &impl Fn(u64)) -> io::Result<Passed> {
-    let mut scratch = scratch.0.borrow_mut();
+    let mut scratch = scratch.buffer.borrow_mut();
     let read = match from.try_read(&mut scratch) {
         Ok(0) => return Ok(Passed::End),
         Ok(read) => read,
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Passed::All),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Passed::All { filled: false }),
         Err(error) => return Err(error),
     };
     moved(read as u64);
@@ -157,7 +185,11 @@ fn pass(from: &TcpStream, to: &TcpStream, scratch: &Scratch, moved: &impl Fn(u64
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
         Err(error) => return Err(error),
     };
-    Ok(if written == read { Passed::All } else { Passed::Part(scratch[written..read].into()) })
+    Ok(if written == read {
+        Passed::All { filled: read == SCRATCH }
+    } else {
+        Passed::Part(scratch[written..read].into())
+    })
 }
 
 async fn write_all(to: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
