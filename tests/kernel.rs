@@ -6,6 +6,8 @@
 
 #[path = "kernel/command.rs"]
 mod command;
+#[path = "kernel/events.rs"]
+mod events;
 #[path = "kernel/failure.rs"]
 mod failure;
 #[path = "kernel/inbound.rs"]

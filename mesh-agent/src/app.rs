@@ -5,6 +5,7 @@
 
 mod bind;
 mod memory;
+mod parties;
 
 use std::collections::HashMap;
 use std::io;
@@ -107,7 +108,9 @@ async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome,
     let mut mesh = start_mesh(&config, settings, workers)?;
 
     let pods = Arc::new(Mutex::new(mesh.as_ref().map_or_else(Vec::new, |mesh| mesh.pods().to_vec())));
-    if let Some(mesh) = &mesh {
+    if let Some(mesh) = &mut mesh {
+        let mut past = telemetry.past(parties::naming(rollout.reader(), Arc::clone(&pods)));
+        mesh.tell_events(move |event| past.record(&event))?;
         let read = mesh.counter_reader();
         telemetry.set_kernel_counters(move || {
             read().into_iter().map(|(name, help, count)| KernelCounter { name, help, count }).collect()

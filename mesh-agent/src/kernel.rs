@@ -6,6 +6,7 @@
 //! sync     applies them, tries again, reports drift      maps: the typed maps behind a trait, real and fake
 //! steering what the data path asks                       counters, log: what the programs tell
 //! pin      `mesh-agent load` and `unload`                cgroup, bpffs: the two file systems all this lives in
+//! events   the ring of what the programs report           marks: sockets they leave to the agent to measure
 //! probe    what this kernel can do, by trying             query: what others have attached
 //! ```
 //!
@@ -15,9 +16,11 @@ pub(crate) mod bpffs;
 pub(crate) mod capability;
 pub(crate) mod cgroup;
 pub(crate) mod counters;
+pub(crate) mod events;
 pub(crate) mod loader;
 pub(crate) mod log;
 pub(crate) mod maps;
+pub(crate) mod marks;
 pub mod pin;
 pub(crate) mod plan;
 pub mod probe;

@@ -5,6 +5,7 @@
 
 pub mod cluster;
 pub mod config;
+pub mod event;
 pub mod filter;
 pub mod flow;
 pub mod listener;

@@ -154,6 +154,11 @@ impl WeightedSlots {
         (total > 0).then_some(Self { slots, total })
     }
 
+    /// Each slot with its weight.
+    pub fn each(&self) -> impl Iterator<Item = (ClusterSlot, u32)> {
+        self.slots.iter().copied()
+    }
+
     /// The slot whose share of the weights holds `random` (any number; its remainder counts).
     #[must_use]
     pub fn pick(&self, random: u32) -> ClusterSlot {

@@ -6,6 +6,7 @@
 mod connections;
 mod edge;
 mod histogram;
+mod past;
 mod prometheus;
 #[cfg(test)]
 mod tests;
@@ -21,10 +22,13 @@ use std::time::Instant;
 pub use connections::{ConnectionGuard, ConnectionInfo, Tier};
 pub use edge::{Destination, Edge, EdgeTotals, Source, TcpGuard};
 pub use histogram::{Distribution, Histogram};
+pub use past::{Parties, PastTraffic};
 pub use view::{ConnectionView, EdgeView};
 pub use worker::{Protocol, WorkerTelemetry};
 
 use worker::{Counters, Shard};
+
+use crate::model::event::Event;
 
 /// One counter that the kernel programs keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +46,8 @@ type KernelCounters = Box<dyn Fn() -> Vec<KernelCounter> + Send + Sync>;
 /// All that is recorded, of all data threads.
 pub struct Telemetry {
     shards: Vec<Arc<Shard>>,
+    /// Of what goes past the data threads, recorded by whoever hears of it.
+    past: Arc<Shard>,
     kernel: OnceLock<KernelCounters>,
     started: Instant,
 }
@@ -50,8 +56,9 @@ impl Telemetry {
     /// Storage for `workers` data threads.
     #[must_use]
     pub fn new(workers: usize) -> Arc<Self> {
-        let shards = (0..workers).map(|index| Arc::new(Shard::new(index, workers))).collect();
-        Arc::new(Self { shards, kernel: OnceLock::new(), started: Instant::now() })
+        let shard = |index| Arc::new(Shard::new(index, workers + 1));
+        let shards = (0..workers).map(shard).collect();
+        Arc::new(Self { shards, past: shard(workers), kernel: OnceLock::new(), started: Instant::now() })
     }
 
     /// The handle of data thread `index`.
@@ -61,6 +68,12 @@ impl Telemetry {
     #[must_use]
     pub fn worker(&self, index: usize) -> WorkerTelemetry {
         WorkerTelemetry::new(Arc::clone(&self.shards[index]))
+    }
+
+    /// Where connections that go past the agent are recorded. `parties` says who they are between. For one thread.
+    #[must_use]
+    pub fn past(&self, parties: impl FnMut(&Event) -> Option<Parties> + Send + 'static) -> PastTraffic {
+        PastTraffic::new(WorkerTelemetry::new(Arc::clone(&self.past)), Box::new(parties))
     }
 
     /// Where the kernel programs' counters are read. Only the first call counts: there is one kernel side.
@@ -85,7 +98,7 @@ impl Telemetry {
     pub fn connections(&self) -> Vec<ConnectionView> {
         let now = Instant::now();
         let mut views = Vec::new();
-        for shard in &self.shards {
+        for shard in self.all() {
             // Cloned under the lock, rendered after it: the data thread waits for neither strings nor sorting.
             let open: Vec<_> = shard.connections().values().cloned().collect();
             views.extend(open.iter().map(|connection| connection.view(now)));
@@ -103,7 +116,7 @@ impl Telemetry {
 
     fn edge_totals(&self) -> BTreeMap<(Source, Destination), EdgeTotals> {
         let mut totals: BTreeMap<_, EdgeTotals> = BTreeMap::new();
-        for shard in &self.shards {
+        for shard in self.all() {
             shard.for_each_edge(|source, destination, edge| {
                 edge.add_to(totals.entry((source.clone(), destination.clone())).or_default());
             });
@@ -111,6 +124,11 @@ impl Telemetry {
         totals
     }
 
+    fn all(&self) -> impl Iterator<Item = &Arc<Shard>> {
+        self.shards.iter().chain([&self.past])
+    }
+
+    /// Of the data threads.
     fn sum(&self, counter: impl Fn(&Counters) -> &AtomicU64) -> u64 {
         self.shards.iter().map(|shard| counter(&shard.counters).load(Ordering::Relaxed)).sum()
     }

@@ -22,6 +22,15 @@ pub const MAX_HANDSHAKES: u32 = 16384;
 /// Destinations (CIDRs) that may be excluded.
 pub const MAX_EXCLUDED_CIDRS: u32 = 4096;
 
+/// Bytes of the ring of events: some 7000 records. The agent empties it a hundred times a second.
+pub const EVENT_BYTES: u32 = 1 << 20;
+
+/// Bytes of the ring of one pod's inbound program, which reports refusals alone.
+pub const INBOUND_EVENT_BYTES: u32 = 1 << 14;
+
+/// A connection that goes on is reported at most every so many nanoseconds.
+pub const REPORT_EVERY: u64 = 5_000_000_000;
+
 /// Words of the bitmap of excluded ports.
 pub const PORT_WORDS: u32 = 65536 / 64;
 

@@ -36,11 +36,19 @@ pub enum Counter {
     InboundPassedFailed,
     /// Connections to enforced workloads dropped because steering failed.
     InboundDeniedFailed,
+    /// Events of `connect` that found no place in the ring.
+    EventsLostConnect,
+    /// Events of sockets that found no place in the ring.
+    EventsLostSocket,
+    /// Events of the inbound programs that found no place in their ring.
+    EventsLostInbound,
+    /// Connections that go past the agent and are not watched, for want of memory at their socket.
+    Unwatched,
 }
 
 impl Counter {
     /// All of them, each at its own place.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 20] = [
         Self::Steered,
         Self::PassedLocal,
         Self::PassedExcluded,
@@ -57,6 +65,10 @@ impl Counter {
         Self::InboundExcluded,
         Self::InboundPassedFailed,
         Self::InboundDeniedFailed,
+        Self::EventsLostConnect,
+        Self::EventsLostSocket,
+        Self::EventsLostInbound,
+        Self::Unwatched,
     ];
 
     /// Its index in the map.
@@ -86,6 +98,10 @@ impl Counter {
             Self::InboundExcluded => ("inbound_excluded", "Connections to workloads at excluded ports or addresses"),
             Self::InboundPassedFailed => ("inbound_passed_failed", "Connections let in because steering failed"),
             Self::InboundDeniedFailed => ("inbound_denied_failed", "Connections dropped because steering failed"),
+            Self::EventsLostConnect => ("events_lost_connect", "Events of connect lost: the ring is full"),
+            Self::EventsLostSocket => ("events_lost_socket", "Events of sockets lost: the ring is full"),
+            Self::EventsLostInbound => ("events_lost_inbound", "Events of inbound programs lost: the ring is full"),
+            Self::Unwatched => ("unwatched", "Connections past the agent not measured: no memory at the socket"),
         }
     }
 }

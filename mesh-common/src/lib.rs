@@ -9,6 +9,7 @@
 pub mod config;
 pub mod counter;
 pub mod decide;
+pub mod event;
 pub mod flow;
 pub mod names;
 #[cfg(feature = "user")]
@@ -16,4 +17,4 @@ mod user;
 pub mod workload;
 
 /// Version of everything in this crate that both sides must agree on. Changes with any layout, name or meaning.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;

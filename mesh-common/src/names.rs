@@ -19,6 +19,10 @@ pub const HANDSHAKES: &str = "HANDSHAKES";
 pub const COUNTERS: &str = "COUNTERS";
 /// The agent's inbound listeners of one pod: 0 for IPv4, 1 for IPv6.
 pub const LISTENERS: &str = "LISTENERS";
+/// What is kept with sockets whose connections go past the agent.
+pub const WATCHED: &str = "WATCHED";
+/// Ring of what happens to those connections.
+pub const EVENTS: &str = "EVENTS";
 /// Ring of the programs' log lines; the name is aya-log's.
 pub const LOG: &str = "AYA_LOGS";
 
@@ -45,5 +49,5 @@ pub const CGROUP_PROGRAMS: [&str; 5] = [CONNECT4, CONNECT6, PEERNAME4, PEERNAME6
 /// All programs.
 pub const PROGRAMS: [&str; 6] = [CONNECT4, CONNECT6, PEERNAME4, PEERNAME6, HANDSHAKE, INBOUND];
 /// The maps that are pinned under `maps/` of the pin path.
-pub const MAPS: [&str; 9] =
-    [NETNS, CGROUPS, KNOBS, EXCLUDED_PORTS, EXCLUDED_CIDRS, HIDDEN, HANDSHAKES, COUNTERS, LISTENERS];
+pub const MAPS: [&str; 11] =
+    [NETNS, CGROUPS, KNOBS, EXCLUDED_PORTS, EXCLUDED_CIDRS, HIDDEN, HANDSHAKES, COUNTERS, LISTENERS, WATCHED, EVENTS];

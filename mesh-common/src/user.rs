@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "aya asks for a promise about the layout of map keys and values")]
 
 use crate::config::Knobs;
+use crate::event::{Event, Watched};
 use crate::flow::{FlowKey, Hidden, NetKey};
 use crate::workload::Workload;
 
@@ -15,3 +16,7 @@ unsafe impl aya::Pod for Hidden {}
 unsafe impl aya::Pod for Knobs {}
 // SAFETY: `repr(C)`, integers only, padding is a field.
 unsafe impl aya::Pod for Workload {}
+// SAFETY: `repr(C)`, integers only, padding is a field.
+unsafe impl aya::Pod for Event {}
+// SAFETY: `repr(C)`, integers only, padding is a field.
+unsafe impl aya::Pod for Watched {}

@@ -18,6 +18,7 @@ use crate::context;
 use crate::emit::settle;
 use crate::exclude::is_excluded;
 use crate::hidden::Socket;
+use crate::watch;
 use crate::who::{self, Who};
 
 /// A connection of an IPv4 socket.
@@ -75,6 +76,7 @@ fn connect(ctx: &SockAddrContext, destination: Addr, rewrite: impl FnOnce(Addr))
     };
     let verdict = settle(workload, Way::Outbound, outcome);
     report(ctx, workload, verdict, destination, port);
+    watch::decided(ctx, socket, workload, verdict, (destination, port));
     if !matches!(verdict, Verdict::Steer(_)) {
         // A socket may connect again after an attempt that was steered; what it hid then must not show now.
         socket.reveal();

@@ -1,5 +1,6 @@
 //! The hidden end that lies with a socket.
 
+use core::ffi::c_void;
 use core::ptr;
 
 use aya_ebpf::bindings::{BPF_SK_STORAGE_GET_F_CREATE, bpf_sock};
@@ -21,6 +22,12 @@ impl Socket {
     #[inline(always)]
     pub(crate) unsafe fn new(sk: *mut bpf_sock) -> Option<Self> {
         if sk.is_null() { None } else { Some(Self(sk)) }
+    }
+
+    /// As helpers want it.
+    #[inline(always)]
+    pub(crate) fn as_ptr(self) -> *mut c_void {
+        self.0.cast()
     }
 
     /// What lies there.

@@ -5,13 +5,16 @@
 
 use aya_ebpf::programs::SkLookupContext;
 use aya_log_ebpf::{info, warn};
+use mesh_common::counter::Counter;
 use mesh_common::decide::{Failure, Question, Verdict, Way, decide};
+use mesh_common::event::{Event, Kind};
 use mesh_common::flow::{Addr, PortBe};
 
 use crate::context;
 use crate::emit::settle;
 use crate::exclude::is_excluded;
 use crate::maps::{LISTENERS, POD};
+use crate::report::{now, report_refusal};
 
 /// Decides on a packet that found no established connection.
 #[inline(always)]
@@ -38,7 +41,16 @@ pub(crate) fn accept(ctx: &SkLookupContext) -> Option<Verdict> {
         Verdict::Pass(why) => {
             info!(ctx, "pod {} from {:i} port {}: passed ({})", pod.pod, client.octets(), port.get(), why.index())
         }
-        Verdict::Deny(_) => warn!(ctx, "pod {} from {:i} port {}: denied", pod.pod, client.octets(), port.get()),
+        Verdict::Deny(why) => {
+            warn!(ctx, "pod {} from {:i} port {}: denied", pod.pod, client.octets(), port.get());
+            let mut event = Event::new(Kind::Denied, Way::Inbound, pod.pod, why);
+            (event.at, event.since) = (now(), now());
+            // SAFETY: the context is valid while the program runs.
+            event.remote_port = PortBe(unsafe { (*ctx.lookup).remote_port });
+            (event.remote, event.local, event.local_port) = (client, destination, port);
+            (event.asked, event.asked_port) = (destination, port);
+            report_refusal(event, Counter::EventsLostInbound);
+        }
     }
     Some(verdict)
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! app's connect      -> connect4/6   who is this, decide, remember the hidden end with the socket, rewrite the address
-//! SYN-ACK, ACK       -> handshake    carry the hidden end over to the accepted socket
+//! SYN-ACK, ACK       -> handshake    carry the hidden end over to the accepted socket; watch what goes past the agent
 //! getpeername/accept -> peername4/6  show it
 //! SYN from outside   -> inbound      decide, hand over to the agent's listener in this pod
 //! ```
@@ -21,6 +21,9 @@ mod hidden;
 mod inbound;
 mod maps;
 mod peername;
+mod report;
+mod sockops;
+mod watch;
 mod who;
 
 use aya_ebpf::macros::{cgroup_sock_addr, sk_lookup, sock_ops};
@@ -51,7 +54,7 @@ fn peername6(ctx: SockAddrContext) -> i32 {
 
 #[sock_ops]
 fn handshake(ctx: SockOpsContext) -> u32 {
-    handshake::observe(&ctx);
+    sockops::observe(&ctx);
     GO_ON as u32
 }
 

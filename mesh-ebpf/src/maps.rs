@@ -3,13 +3,17 @@
 //! Hidden ends lie in socket storage: the kernel frees them with the socket, so no bound has to be guessed, no entry can be
 //! left behind, and user space reads them by file descriptor.
 
+use core::ptr;
+
 use aya_ebpf::Global;
-use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+use aya_ebpf::bindings::bpf_map_type::BPF_MAP_TYPE_SK_STORAGE;
+use aya_ebpf::bindings::{BPF_F_CLONE, BPF_F_NO_PREALLOC};
 use aya_ebpf::btf_maps::SkStorage;
 use aya_ebpf::macros::{btf_map, map};
-use aya_ebpf::maps::{Array, HashMap, LpmTrie, PerCpuArray, SockMap};
-use mesh_common::config::{Knobs, MAX_EXCLUDED_CIDRS, MAX_HANDSHAKES, MAX_WORKLOADS, PORT_WORDS};
+use aya_ebpf::maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf, SockMap};
+use mesh_common::config::{EVENT_BYTES, Knobs, MAX_EXCLUDED_CIDRS, MAX_HANDSHAKES, MAX_WORKLOADS, PORT_WORDS};
 use mesh_common::counter::Counter;
+use mesh_common::event::Watched;
 use mesh_common::flow::{FlowKey, Hidden, NetKey, PortBe};
 use mesh_common::workload::{Mode, Workload};
 
@@ -34,6 +38,13 @@ pub(crate) static HIDDEN: SkStorage<Hidden> = SkStorage::new();
 #[map]
 pub(crate) static HANDSHAKES: HashMap<FlowKey, Hidden> = HashMap::with_max_entries(MAX_HANDSHAKES, 0);
 
+/// What is kept with a socket while it is watched.
+#[btf_map]
+pub(crate) static WATCHED: Inherited<Watched> = Inherited::new();
+
+#[map]
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(EVENT_BYTES, 0);
+
 #[map]
 pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::ALL.len() as u32, 0);
 
@@ -44,3 +55,28 @@ pub(crate) static LISTENERS: SockMap = SockMap::with_max_entries(2, 0);
 /// each pod has an instance of its own.
 #[unsafe(no_mangle)]
 pub(crate) static POD: Global<Workload> = Global::new(Workload::new(0, Mode::Permissive, PortBe(0), PortBe(0)));
+
+/// Socket storage that an accepted socket inherits from its listener. aya's type cannot say so.
+#[repr(C)]
+pub(crate) struct Inherited<T> {
+    r#type: *const [i32; BPF_MAP_TYPE_SK_STORAGE as usize],
+    key: *const i32,
+    value: *const T,
+    max_entries: *const [i32; 0],
+    map_flags: *const [i32; (BPF_F_NO_PREALLOC | BPF_F_CLONE) as usize],
+}
+
+impl<T> Inherited<T> {
+    const fn new() -> Self {
+        Self {
+            r#type: ptr::null(),
+            key: ptr::null(),
+            value: ptr::null(),
+            max_entries: ptr::null(),
+            map_flags: ptr::null(),
+        }
+    }
+}
+
+// SAFETY: its fields are types for the loader to read; nothing is behind the pointers, and nobody follows them.
+unsafe impl<T> Sync for Inherited<T> {}

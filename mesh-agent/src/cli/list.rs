@@ -47,6 +47,7 @@ pub(super) fn connections(query: &Query) -> Result<(), Failure> {
             "AGE",
             "SENT",
             "RECEIVED",
+            "RTT",
         ]);
         for view in views {
             table.line(vec![
@@ -61,6 +62,7 @@ pub(super) fn connections(query: &Query) -> Result<(), Failure> {
                 age(view.age_ms),
                 size(view.bytes_sent),
                 size(view.bytes_received),
+                view.rtt_us.map_or(String::new(), |micros| format!("{micros}us")),
             ]);
         }
         table

@@ -10,6 +10,8 @@ use aya::maps::{MapData, SkStorage, SockMap};
 use aya::programs::{CgroupAttachMode, CgroupSockAddr, Program, ProgramError, SkLookup, SockOps};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use aya_log::EbpfLogger;
+use mesh_common::config::INBOUND_EVENT_BYTES;
+use mesh_common::event::Watched;
 use mesh_common::flow::{Family, Hidden};
 use mesh_common::names;
 use mesh_common::workload::Workload;
@@ -17,6 +19,7 @@ use mesh_common::workload::Workload;
 use crate::kernel::capability;
 use crate::kernel::cgroup::CgroupError;
 use crate::kernel::counters::CounterMap;
+use crate::kernel::events::Ring;
 use crate::kernel::log::Logger;
 use crate::kernel::maps::{ExcludedTables, KernelTables, TableError, refused, take};
 use crate::kernel::plan::Excluded;
@@ -66,6 +69,15 @@ pub(crate) struct Parts {
     pub(crate) tables: KernelTables,
     pub(crate) hidden: SkStorage<MapData, Hidden>,
     pub(crate) counters: CounterMap,
+    pub(crate) events: Ring,
+    pub(crate) watched: SkStorage<MapData, Watched>,
+    pub(crate) logger: Option<Logger>,
+}
+
+/// By what an inbound program tells of itself.
+pub(crate) struct Told {
+    pub(crate) counters: CounterMap,
+    pub(crate) events: Ring,
     pub(crate) logger: Option<Logger>,
 }
 
@@ -93,6 +105,8 @@ pub(crate) fn load(log: bool) -> Result<Parts, KernelError> {
         tables: KernelTables::take(&mut ebpf)?,
         hidden: take(&mut ebpf, names::HIDDEN)?,
         counters: CounterMap::take(&mut ebpf)?,
+        events: take(&mut ebpf, names::EVENTS)?,
+        watched: take(&mut ebpf, names::WATCHED)?,
         logger: if log { logger(&mut ebpf) } else { None },
         programs: Programs { ebpf },
     })
@@ -122,7 +136,7 @@ pub(crate) fn inbound<'a>(
     netns: BorrowedFd<'_>,
     listeners: impl IntoIterator<Item = (Family, &'a TcpListener)>,
     log: bool,
-) -> Result<(Inbound, CounterMap, Option<Logger>), KernelError> {
+) -> Result<(Inbound, Told), KernelError> {
     let mut ebpf = object(log, Some(workload))?;
     load_program(&mut ebpf, names::INBOUND)?;
     ExcludedTables::take(&mut ebpf)?.fill(excluded)?;
@@ -130,15 +144,18 @@ pub(crate) fn inbound<'a>(
     for (family, listener) in listeners {
         map.set(family.slot(), listener, 0).map_err(refused(names::LISTENERS))?;
     }
-    let counters = CounterMap::take(&mut ebpf)?;
-    let logger = if log { logger(&mut ebpf) } else { None };
+    let told = Told {
+        counters: CounterMap::take(&mut ebpf)?,
+        events: take(&mut ebpf, names::EVENTS)?,
+        logger: if log { logger(&mut ebpf) } else { None },
+    };
     for name in names::MAPS {
         drop(ebpf.take_map(name));
     }
     let refusal = |source| KernelError::Program { program: names::INBOUND, source: Box::new(source) };
     let program: &mut SkLookup = program(&mut ebpf, names::INBOUND)?.try_into().map_err(refusal)?;
     program.attach(netns).map_err(refusal)?;
-    Ok((Inbound { _ebpf: ebpf, _listeners: map }, counters, logger))
+    Ok((Inbound { _ebpf: ebpf, _listeners: map }, told))
 }
 
 /// The object's maps made and its programs relocated, none of them loaded.
@@ -153,6 +170,7 @@ pub(crate) fn object(log: bool, pod: Option<&Workload>) -> Result<Ebpf, KernelEr
     }
     if let Some(pod) = pod {
         loader.override_global(names::POD, pod, true);
+        loader.map_max_entries(names::EVENTS, INBOUND_EVENT_BYTES);
     }
     loader.load(OBJECT).map_err(|source| KernelError::Object(Box::new(source)))
 }

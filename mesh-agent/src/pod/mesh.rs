@@ -14,12 +14,15 @@ use tracing::{info, warn};
 
 use crate::kernel::cgroup::{CgroupError, Cgroups};
 use crate::kernel::counters::{Count, Counters};
+use crate::kernel::events::{EventThread, Ring};
 use crate::kernel::loader::{self, Inbound, KernelError, Programs};
 use crate::kernel::log::LogThread;
 use crate::kernel::maps::TableError;
+use crate::kernel::marks::AgentMarks;
 use crate::kernel::plan::{Excluded, State};
 use crate::kernel::steering::KernelSteering;
 use crate::kernel::sync::Sync;
+use crate::model::event::Event;
 use crate::model::flow::{Direction, Pod, Steering};
 use crate::model::{config, workload};
 use crate::pod::netns::{Netns, NetnsError};
@@ -77,6 +80,9 @@ pub enum MeshError {
     /// The thread that reads the programs' log.
     #[error("cannot start the thread that reads the kernel programs' log")]
     Log(#[source] std::io::Error),
+    /// The thread that reads their events.
+    #[error("cannot start the thread that reads the kernel programs' events")]
+    Events(#[source] std::io::Error),
 }
 
 /// The running mesh. To be dropped after the last connection: that detaches the programs.
@@ -89,6 +95,9 @@ pub struct Mesh {
     ticks: u32,
     programs: Programs,
     log: Option<LogThread>,
+    rings: Vec<Ring>,
+    events: Option<EventThread>,
+    watched: AgentMarks,
     own_cgroup: OwnCgroup,
     steering: Arc<dyn Steering>,
     pods: Vec<Arc<Pod>>,
@@ -128,6 +137,9 @@ impl Mesh {
             ticks: 0,
             programs: parts.programs,
             log,
+            rings: vec![parts.events],
+            events: None,
+            watched: AgentMarks::new(parts.watched),
             steering: Arc::new(KernelSteering::new(parts.hidden)),
             pods: Vec::new(),
             listeners: Vec::new(),
@@ -202,6 +214,18 @@ impl Mesh {
         move || counters.read()
     }
 
+    /// Has the events of the kernel programs told to `sink`, on a thread of its own. Those from before have waited. To be
+    /// called once.
+    ///
+    /// # Errors
+    /// [`MeshError::Events`].
+    pub fn tell_events(&mut self, sink: impl FnMut(Event) + Send + 'static) -> Result<(), MeshError> {
+        let thread = EventThread::start(Box::new(sink)).map_err(MeshError::Events)?;
+        self.rings.drain(..).for_each(|ring| thread.add(ring));
+        self.events = Some(thread);
+        Ok(())
+    }
+
     fn add(&mut self, member: Member, options: Options) -> Result<(), MeshError> {
         let name = &member.pod.workload.name;
         let outbound = Listeners::open(name, &member.netns, Direction::Outbound, options.workers)?;
@@ -210,17 +234,22 @@ impl Mesh {
         let inbound = match member.key {
             Key::Netns => {
                 let listeners = Listeners::open(name, &member.netns, Direction::Inbound, options.workers)?;
-                let (inbound, counters, ring) = loader::inbound(
+                self.watched.mark(listeners.all());
+                let (inbound, told) = loader::inbound(
                     &kernel_workload(&member.pod, ports),
                     &self.sync.wanted().excluded,
                     std::os::fd::AsFd::as_fd(&*member.netns),
                     listeners.first(),
                     options.kernel_log,
                 )?;
-                if let (Some(log), Some(ring)) = (&self.log, ring) {
+                if let (Some(log), Some(ring)) = (&self.log, told.logger) {
                     log.add(ring);
                 }
-                self.counters.add(member.pod.id, counters);
+                match &self.events {
+                    Some(events) => events.add(told.events),
+                    None => self.rings.push(told.events),
+                }
+                self.counters.add(member.pod.id, told.counters);
                 self.listen(&member.pod, Direction::Inbound, listeners);
                 Some(inbound)
             }

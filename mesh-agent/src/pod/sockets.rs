@@ -92,6 +92,11 @@ impl Listeners {
         v4.into_iter().chain(v6)
     }
 
+    /// All of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &TcpListener> {
+        self.v4.iter().chain(&self.v6)
+    }
+
     /// All of them, each with its worker.
     pub(crate) fn into_workers(self) -> impl Iterator<Item = (usize, TcpListener)> {
         self.v4.into_iter().enumerate().chain(self.v6.into_iter().enumerate())

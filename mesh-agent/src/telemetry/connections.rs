@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::model::name::ListenerName;
 use crate::telemetry::edge::{Destination, Source};
@@ -13,10 +13,19 @@ use crate::telemetry::worker::{Protocol, Shard};
 /// How much of a connection the agent looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tier {
+    /// Past the mesh: nothing of it applies.
+    T0,
+    /// In the kernel: the mesh chose the endpoint, and the agent never sees a byte.
+    T1,
     /// Opaque bytes through the agent.
     T2,
     /// Messages: the agent parses them.
     T3,
+}
+
+impl Tier {
+    /// Each one's name, at its place.
+    const LABELS: [&str; 4] = ["T0", "T1", "T2", "T3"];
 }
 
 /// What is known of a connection when it is accepted.
@@ -45,6 +54,8 @@ pub(super) struct Connection {
     destination: Mutex<Option<Destination>>,
     bytes_sent: AtomicU64,
     bytes_received: AtomicU64,
+    /// In microseconds; 0: not known.
+    round_trip: AtomicU64,
 }
 
 impl Connection {
@@ -58,15 +69,13 @@ impl Connection {
             destination: Mutex::new(None),
             bytes_sent: AtomicU64::new(0),
             bytes_received: AtomicU64::new(0),
+            round_trip: AtomicU64::new(0),
         }
     }
 
     pub(super) fn view(&self, now: Instant) -> ConnectionView {
-        let tier = match self.tier.load(Ordering::Relaxed) {
-            2 => Some("T2"),
-            3 => Some("T3"),
-            _ => None,
-        };
+        let tier = usize::from(self.tier.load(Ordering::Relaxed)).checked_sub(1);
+        let round_trip = self.round_trip.load(Ordering::Relaxed);
         let protocol = usize::from(self.protocol.load(Ordering::Relaxed)).checked_sub(1);
         let destination = self.destination.lock().unwrap_or_else(PoisonError::into_inner).clone();
         ConnectionView {
@@ -76,13 +85,14 @@ impl Connection {
             peer: self.info.peer,
             original_destination: self.info.original_destination,
             listener: self.info.listener.as_ref().map(|name| name.as_str().to_owned()),
-            tier: tier.map(str::to_owned),
+            tier: tier.map(|place| Tier::LABELS[place].to_owned()),
             protocol: protocol.map(|place| Protocol::ALL[place].label().to_owned()),
             destination: destination.as_ref().map(|destination| destination.name().to_owned()),
             destination_kind: destination.as_ref().map(|destination| destination.kind().to_owned()),
             age_ms: u64::try_from(now.saturating_duration_since(self.since).as_millis()).unwrap_or(u64::MAX),
             bytes_sent: self.bytes_sent.load(Ordering::Relaxed),
             bytes_received: self.bytes_received.load(Ordering::Relaxed),
+            rtt_us: (round_trip > 0).then_some(round_trip),
         }
     }
 }
@@ -107,12 +117,19 @@ impl ConnectionGuard {
 
     /// The protocol was found, and with it how much of the connection the agent looks at.
     pub fn set_protocol(&self, protocol: Protocol, tier: Tier) {
-        let tier = match tier {
-            Tier::T2 => 2,
-            Tier::T3 => 3,
-        };
-        self.connection.tier.store(tier, Ordering::Relaxed);
+        self.set_tier(tier);
         self.connection.protocol.store(protocol as u8 + 1, Ordering::Relaxed);
+    }
+
+    /// How much of the connection the agent looks at, where nobody looks for a protocol.
+    pub fn set_tier(&self, tier: Tier) {
+        self.connection.tier.store(tier as u8 + 1, Ordering::Relaxed);
+    }
+
+    /// A round trip takes so long.
+    pub fn set_round_trip(&self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.connection.round_trip.store(micros, Ordering::Relaxed);
     }
 
     /// Where it goes, or where its last request went. Takes a lock that nobody else wants: call it when that changes.

@@ -114,6 +114,7 @@ pub struct Edge {
     bytes_sent: AtomicU64,
     bytes_received: AtomicU64,
     connect_failures: AtomicU64,
+    retransmits: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -142,7 +143,12 @@ impl Edge {
         self.connect_failures.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A TCP connection is proxied, until the guard is dropped.
+    /// The kernel sent segments again.
+    pub fn retransmitted(&self, segments: u64) {
+        self.retransmits.fetch_add(segments, Ordering::Relaxed);
+    }
+
+    /// A TCP connection is proxied, or goes past the agent, until the guard is dropped.
     #[must_use]
     pub fn tcp_open(self: &Arc<Self>) -> TcpGuard {
         self.tcp_opened.fetch_add(1, Ordering::Relaxed);
@@ -172,6 +178,7 @@ impl Edge {
         total.bytes_sent += load(&self.bytes_sent);
         total.bytes_received += load(&self.bytes_received);
         total.connect_failures += load(&self.connect_failures);
+        total.retransmits += load(&self.retransmits);
     }
 }
 
@@ -218,6 +225,8 @@ pub struct EdgeTotals {
     pub bytes_received: u64,
     /// Connections that could not be made.
     pub connect_failures: u64,
+    /// Segments sent again on connections that the kernel measures.
+    pub retransmits: u64,
 }
 
 impl EdgeTotals {

@@ -1,6 +1,7 @@
 //! The Prometheus text format, version 0.0.4.
 
 use std::fmt::{Display, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::telemetry::edge::{Destination, EdgeTotals, Source};
 use crate::telemetry::view::CLASSES;
@@ -35,6 +36,7 @@ fn process(text: &mut Text, telemetry: &Telemetry) {
 }
 
 fn connections(text: &mut Text, telemetry: &Telemetry) {
+    let load = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
     let opened = telemetry.sum(|c| &c.connections_opened);
     text.single("downstream_connections_total", "counter", "Connections accepted from clients.", opened);
     let active = telemetry.active_connections();
@@ -44,6 +46,19 @@ fn connections(text: &mut Text, telemetry: &Telemetry) {
         "counter",
         "Connections carried but not listed, because the list was full.",
         telemetry.sum(|c| &c.connections_unlisted),
+    );
+    text.single(
+        "past_connections_total",
+        "counter",
+        "Connections of workloads that went past the agent, as the kernel reported them.",
+        load(&telemetry.past.counters.connections_opened),
+    );
+    text.single(
+        "past_connections_active",
+        "gauge",
+        "Connections of workloads past the agent open now.",
+        load(&telemetry.past.counters.connections_opened)
+            .saturating_sub(load(&telemetry.past.counters.connections_closed)),
     );
     text.family("detected_protocol_total", "counter", "Connections by what their first bytes were.");
     for protocol in Protocol::ALL {
@@ -106,12 +121,13 @@ fn requests(text: &mut Text, edges: &Edges) {
 
 fn tcp(text: &mut Text, edges: &Edges) {
     type Column = (&'static str, &'static str, &'static str, fn(&EdgeTotals) -> u64);
-    let columns: [Column; 5] = [
-        ("tcp_connections_total", "counter", "TCP connections proxied.", |t| t.tcp_opened),
-        ("tcp_connections_active", "gauge", "TCP connections proxied now.", EdgeTotals::tcp_active),
+    let columns: [Column; 6] = [
+        ("tcp_connections_total", "counter", "TCP connections carried.", |t| t.tcp_opened),
+        ("tcp_connections_active", "gauge", "TCP connections carried now.", EdgeTotals::tcp_active),
         ("tcp_sent_bytes_total", "counter", "Bytes of TCP connections toward the destination.", |t| t.bytes_sent),
         ("tcp_received_bytes_total", "counter", "Bytes of TCP connections back.", |t| t.bytes_received),
         ("connect_failures_total", "counter", "Connections that could not be made.", |t| t.connect_failures),
+        ("tcp_retransmits_total", "counter", "Segments sent again, of connections past the agent.", |t| t.retransmits),
     ];
     for (name, kind, help, value) in columns {
         text.family(name, kind, help);

@@ -23,7 +23,7 @@ pub struct ConnectionView {
     pub original_destination: Option<SocketAddr>,
     /// The listener that took it.
     pub listener: Option<String>,
-    /// `T2` (opaque bytes) or `T3` (messages); absent until the protocol is found.
+    /// `T0` (past the mesh), `T1` (in the kernel), `T2` (opaque bytes) or `T3` (messages); absent until the protocol is found.
     pub tier: Option<String>,
     /// `http1`, `http2`, `tls`, `opaque`.
     pub protocol: Option<String>,
@@ -37,6 +37,9 @@ pub struct ConnectionView {
     pub bytes_sent: u64,
     /// Bytes to the client.
     pub bytes_received: u64,
+    /// Smoothed round trip in microseconds, of connections that the kernel measures.
+    #[serde(default)]
+    pub rtt_us: Option<u64>,
 }
 
 /// One line of `/edges`.
@@ -72,6 +75,9 @@ pub struct EdgeView {
     pub bytes_received: u64,
     /// Connections that could not be made.
     pub connect_failures: u64,
+    /// Segments that the kernel sent again, of connections that it measures.
+    #[serde(default)]
+    pub retransmits: u64,
 }
 
 /// Names of the classes in [`EdgeTotals::statuses`].
@@ -97,6 +103,7 @@ impl EdgeView {
             bytes_sent: totals.bytes_sent,
             bytes_received: totals.bytes_received,
             connect_failures: totals.connect_failures,
+            retransmits: totals.retransmits,
         }
     }
 }

@@ -1,0 +1,74 @@
+//! What the kernel side tells of connections that go past the agent.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::model::flow::{Direction, PodId};
+
+/// One thing that happened to one connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// What.
+    pub kind: Kind,
+    /// Whose connection it is.
+    pub pod: PodId,
+    /// Which way it goes, seen from that workload.
+    pub direction: Direction,
+    /// Number of the connection, the same in all that is told of it; zero where it never had a socket.
+    pub connection: u64,
+    /// Who connects. Port and address are zero while they are not chosen.
+    pub client: SocketAddr,
+    /// Whom the client asked for.
+    pub asked: SocketAddr,
+    /// Who answers: an endpoint of what was asked for, or the same.
+    pub server: SocketAddr,
+    /// Why it goes past the agent, or goes nowhere.
+    pub reason: Reason,
+    /// From when it was asked for, or accepted, until now.
+    pub age: Duration,
+    /// How much it carried.
+    pub numbers: Numbers,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The connection is made.
+    Opened,
+    /// It goes on.
+    Ongoing,
+    /// It ended as both sides wished.
+    Closed,
+    /// It ended by a reset or a timeout, or with bytes that nobody read.
+    Broken,
+    /// It was never made: nobody there, or nobody who wanted it.
+    Failed,
+    /// The mesh refused it.
+    Denied,
+}
+
+/// What decided about the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// As the kernel programs' counter for it is called.
+    pub label: &'static str,
+    /// The mesh has no part in the connection. Else it chose the endpoint or checked the policy.
+    pub bypass: bool,
+}
+
+/// How much a connection carried so far, seen from the workload.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Numbers {
+    /// Bytes that the other side has acknowledged.
+    pub sent: u64,
+    /// Bytes that came.
+    pub received: u64,
+    /// Segments sent, retransmissions among them.
+    pub segments_out: u32,
+    /// Segments received.
+    pub segments_in: u32,
+    /// Segments sent again.
+    pub retransmits: u32,
+    /// Smoothed round trip, if one was measured.
+    pub round_trip: Option<Duration>,
+}
