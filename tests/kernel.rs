@@ -14,6 +14,8 @@ mod failure;
 mod inbound;
 #[path = "kernel/life.rs"]
 mod life;
+#[path = "kernel/odd.rs"]
+mod odd;
 #[path = "kernel/outbound.rs"]
 mod outbound;
 #[path = "kernel/rig.rs"]

@@ -5,6 +5,7 @@
 //! addresses, descriptors by the thousand, and dying.
 
 mod connect;
+mod odd;
 mod soak;
 
 use std::net::SocketAddr;
@@ -48,6 +49,8 @@ enum Role {
     },
     /// Connects, and tells what its socket says of both ends
     Connect(connect::Plan),
+    /// Connects in an unusual way
+    Odd(odd::Plan),
     /// Holds many connections to an echo server while others come and go
     Soak(soak::Plan),
 }
@@ -59,6 +62,7 @@ fn main() -> anyhow::Result<()> {
         Role::Greeter { addresses } => serve(&addresses, tcp::greeter),
         Role::WhoAmI { addresses } => serve(&addresses, tcp::who_am_i),
         Role::Connect(plan) => connect::run(&plan),
+        Role::Odd(plan) => odd::run(&plan),
         Role::Soak(plan) => soak::run(&plan),
     }
 }
