@@ -31,11 +31,13 @@ pub fn main(settings: &Settings) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            match &failure {
+            let text = match &failure {
                 // Each line begins with its place, where editors look for it.
-                Failure::Config(errors) => eprintln!("{errors}"),
-                _ => eprintln!("mesh-agent: {failure}"),
-            }
+                Failure::Config(errors) => format!("{errors}\n"),
+                _ => format!("mesh-agent: {failure}\n"),
+            };
+            // The status tells, whoever reads the text.
+            let _ = log::StandardError.write_all(text.as_bytes());
             failure.status()
         }
     }

@@ -134,3 +134,18 @@ fn an_agent_without_kernel_needs_no_privilege() -> anyhow::Result<()> {
     assert_eq!(client.response()?.status, 200);
     Ok(())
 }
+
+#[test]
+fn a_log_that_nobody_takes_is_lost_and_nothing_else() -> anyhow::Result<()> {
+    let upstream = harness::echo::HttpServer::local("echo")?;
+    let address = own_address(10000);
+    let config = bootstrap(&[listener(address, http(all_to("echo")))], &[cluster("echo", &[upstream.address()])]);
+    let options = Options::no_kernel().env("MESH_LOG", "debug").under(&["sh", "-c", "exec \"$0\" \"$@\" 2>/dev/full"]);
+    let mut agent = options.start(config)?;
+    let mut client = Wire::connect(address)?;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n")?;
+    assert_eq!(client.response()?.status, 200);
+    agent.stop()?;
+    assert_eq!(options.refuse(json!({ "bogus": 1 }))?.status.code(), Some(2));
+    Ok(())
+}
