@@ -103,7 +103,8 @@ pub struct Kernel {
 #[derive(Clone, Debug, Args)]
 pub struct Admin {
     /// Unix socket of the admin interface
-    #[arg(long = "admin-socket", value_name = "PATH", env = "MESH_ADMIN_SOCKET", default_value = ADMIN_SOCKET)]
+    #[arg(long = "admin-socket", value_name = "PATH", env = "MESH_ADMIN_SOCKET",
+          default_value_os_t = value::admin_socket())]
     pub socket: PathBuf,
 }
 
@@ -143,15 +144,19 @@ pub struct Pins {
     pub pin_path: PathBuf,
 }
 
+/// Groups the options that every command has, apart from its own.
+const LOGGING: &str = "Logging";
+
 /// What is logged, on standard error.
 #[derive(Clone, Debug, Args)]
 pub struct Log {
     /// Level, or levels by module: `debug`, `info,mesh_agent::proxy=debug`
     #[arg(long = "log", value_name = "FILTER", env = "MESH_LOG", default_value = "info", global = true,
-          value_parser = value::filter)]
+          help_heading = LOGGING, value_parser = value::filter)]
     pub filter: String,
     /// Form of the lines
-    #[arg(long = "log-format", value_name = "FORMAT", env = "MESH_LOG_FORMAT", default_value = "text", global = true)]
+    #[arg(long = "log-format", value_name = "FORMAT", env = "MESH_LOG_FORMAT", default_value = "text", global = true,
+          help_heading = LOGGING)]
     pub format: LogFormat,
 }
 
@@ -163,9 +168,6 @@ pub enum LogFormat {
     /// One JSON object per line.
     Json,
 }
-
-/// Where the admin interface is found unless told otherwise.
-pub const ADMIN_SOCKET: &str = "/run/bowline/agent.sock";
 
 impl Data {
     /// Data threads to start.
@@ -199,7 +201,7 @@ mod tests {
         };
         assert!(!run.kernel.disabled && !run.kernel.log);
         assert!(run.data.workers() >= 1);
-        assert_eq!(run.admin.socket.to_str(), Some("/run/bowline/agent.sock"));
+        assert_eq!(run.admin.socket, super::value::admin_socket());
         assert_eq!(run.drain.timeout, Duration::from_secs(30));
     }
 

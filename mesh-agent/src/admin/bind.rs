@@ -31,6 +31,14 @@ pub enum BindError {
         /// The path.
         path: PathBuf,
     },
+    /// The path is not this user's to make a socket at.
+    #[error("cannot listen on {path}: {source}; name a place of your own with --admin-socket")]
+    NotAllowed {
+        /// The path.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// The Unix socket could not be made.
     #[error("cannot listen on {path}: {source}")]
     Unix {
@@ -86,7 +94,7 @@ fn bind_tcp(address: SocketAddr) -> Result<TcpListener, BindError> {
 }
 
 fn bind_unix(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
-    let failed = |source| BindError::Unix { path: path.to_owned(), source };
+    let failed = |source| unix(path, source);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(failed)?;
     let lock = File::open(folder).map_err(failed)?;
@@ -99,7 +107,7 @@ fn bind_unix(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
 
 /// Removes a socket file that nobody listens on.
 fn remove_stale(path: &Path) -> Result<(), BindError> {
-    let failed = |source| BindError::Unix { path: path.to_owned(), source };
+    let failed = |source| unix(path, source);
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed(error)),
@@ -112,6 +120,14 @@ fn remove_stale(path: &Path) -> Result<(), BindError> {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(failed),
         Err(error) => Err(failed(error)),
         Ok(_) => Err(BindError::InUse { path: path.to_owned() }),
+    }
+}
+
+fn unix(path: &Path, source: io::Error) -> BindError {
+    let path = path.to_owned();
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => BindError::NotAllowed { path, source },
+        _ => BindError::Unix { path, source },
     }
 }
 

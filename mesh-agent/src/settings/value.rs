@@ -1,5 +1,8 @@
 //! Values of flags and variables that are more than a word.
 
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
@@ -38,6 +41,21 @@ pub(super) fn filter(text: &str) -> Result<String, String> {
     EnvFilter::builder().parse(text).map(|_| text.to_owned()).map_err(|error| format!("not a log filter: {error}"))
 }
 
+/// Where the admin interface is found unless told otherwise.
+pub(super) fn admin_socket() -> PathBuf {
+    socket_of(rustix::process::geteuid().is_root(), env::var_os("XDG_RUNTIME_DIR"))
+}
+
+/// A plain user's agent, which needs no privilege, has its socket where that user may make one. `XDG_RUNTIME_DIR` is the folder
+/// that a log-in makes for it, nobody else's to write.
+fn socket_of(is_root: bool, runtime_folder: Option<OsString>) -> PathBuf {
+    let folder = match runtime_folder.map(PathBuf::from) {
+        Some(folder) if !is_root && folder.is_absolute() => folder,
+        _ => PathBuf::from("/run"),
+    };
+    folder.join("bowline/agent.sock")
+}
+
 fn expected() -> String {
     "expected a time such as 30s, 2m or 500ms".to_owned()
 }
@@ -48,7 +66,16 @@ const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
 mod tests {
     use std::time::Duration;
 
-    use super::duration;
+    use super::{duration, socket_of};
+
+    #[test]
+    fn a_plain_user_has_a_socket_of_its_own() {
+        let folder = || Some("/run/user/1000".into());
+        assert_eq!(socket_of(false, folder()).to_str(), Some("/run/user/1000/bowline/agent.sock"));
+        assert_eq!(socket_of(true, folder()).to_str(), Some("/run/bowline/agent.sock"));
+        assert_eq!(socket_of(false, None).to_str(), Some("/run/bowline/agent.sock"));
+        assert_eq!(socket_of(false, Some("relative".into())).to_str(), Some("/run/bowline/agent.sock"));
+    }
 
     #[test]
     fn durations() {
