@@ -20,6 +20,8 @@ mod odd;
 mod outbound;
 #[path = "kernel/rig.rs"]
 mod rig;
+#[path = "kernel/service.rs"]
+mod service;
 
 /// A [`rig::Rig`] with these pods, or the end of the test with a line that says what it needs.
 macro_rules! rig_or_skip {

@@ -21,7 +21,7 @@ use crate::drain::{self, Outcome, Signals};
 use crate::model::config::Config;
 use crate::model::flow::Pod;
 use crate::model::workload::Workload;
-use crate::pod::{Mesh, MeshError, Options};
+use crate::pod::{Limits, Mesh, MeshError, Options};
 use crate::proxy::{Command, DataThreads, Entry, EntryKey, ServerFirst, ThreadError, Tools};
 use crate::rollout::Rollout;
 use crate::settings;
@@ -79,7 +79,7 @@ pub fn run(config: Config, settings: &settings::Run) -> Result<Outcome, AppError
 /// # Errors
 /// [`AppError::Rejected`].
 pub fn check(config: &Config) -> Result<(), AppError> {
-    match Rollout::default().apply(config, &HashMap::new()) {
+    match Rollout::default().apply(config, &HashMap::new(), &mut None::<Mesh>) {
         rejected if rejected.is_empty() => Ok(()),
         rejected => Err(AppError::Rejected(rejected)),
     }
@@ -95,7 +95,7 @@ async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome,
 
     let mut rollout = Rollout::default();
     let mut resolver = Resolver::start(&config.clusters);
-    let rejected = rollout.apply(&config, &HashMap::new());
+    let rejected = rollout.apply(&config, &HashMap::new(), &mut None::<Mesh>);
     if !rejected.is_empty() {
         return Err(AppError::Rejected(rejected));
     }
@@ -127,6 +127,8 @@ async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome,
     let admin = tokio::spawn(admin.serve(admin_listeners));
 
     warm_up(&mut rollout, &mut resolver).await;
+    // Not earlier: what an earlier agent left in the kernel serves until its names are looked up again.
+    rollout.introduce(&mut mesh);
     let server_first = Arc::new(ServerFirst::default());
     let tools = (0..workers).map(|index| Tools {
         snapshots: rollout.reader(),
@@ -178,7 +180,7 @@ fn start_mesh(config: &Config, settings: &settings::Run, workers: usize) -> Resu
         return Ok(None);
     }
     let workers = NonZeroUsize::new(workers).unwrap_or(NonZeroUsize::MIN);
-    Mesh::start(&config.mesh, Options { workers, kernel_log: settings.kernel.log }).map(Some)
+    Mesh::start(&config.mesh, Options { workers, kernel_log: settings.kernel.log, limits: Limits::default() }).map(Some)
 }
 
 /// Waits for the first answer for every name, but not for ever.
@@ -190,7 +192,7 @@ async fn warm_up(rollout: &mut Rollout, resolver: &mut Resolver) {
             return;
         };
         if let Some(endpoints) = endpoints {
-            rollout.endpoints(&cluster, endpoints);
+            rollout.endpoints(&cluster, endpoints, &mut None::<Mesh>);
         }
     }
 }
@@ -235,7 +237,7 @@ async fn look_after(
             (cluster, endpoints) = resolver.next() => {
                 if let Some(endpoints) = endpoints {
                     tracing::debug!(%cluster, endpoints = endpoints.endpoints.len(), "resolved");
-                    rollout.endpoints(&cluster, endpoints);
+                    rollout.endpoints(&cluster, endpoints, &mut mesh);
                 }
             }
             _ = tick.tick() => {

@@ -3,6 +3,7 @@
 //! ```text
 //! loader   programs into the kernel, onto the root of the cgroups and into each pod's namespace
 //! plan     what the maps should say -> the operations that make it so (pure)
+//! services the same for services of the kernel's own (service_maps, alias: how a choice is written; batch: many at once)
 //! sync     applies them, tries again, reports drift      maps: the typed maps behind a trait, real and fake
 //! steering what the data path asks                       counters, log: what the programs tell
 //! pin      `mesh-agent load` and `unload`                cgroup, bpffs: the two file systems all this lives in
@@ -12,6 +13,8 @@
 //!
 //! The only module that knows aya.
 
+mod alias;
+mod batch;
 pub(crate) mod bpffs;
 pub(crate) mod capability;
 pub(crate) mod cgroup;
@@ -25,9 +28,12 @@ pub mod pin;
 pub(crate) mod plan;
 pub mod probe;
 mod query;
+pub(crate) mod service_maps;
+pub(crate) mod services;
 pub(crate) mod steering;
 pub(crate) mod sync;
 
 pub use cgroup::CgroupError;
 pub use loader::KernelError;
 pub use maps::TableError;
+pub use services::Limits;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! data:    accept -> origin -> sniff -> chain -> http | tcp -> route -> balance -> transport -> app or next node
-//! config:  file -> decode -> model -> snapshot -> rollout: kernel forgets, proxy swaps, kernel learns
+//! config:  file -> decode -> model -> snapshot -> tier -> rollout: kernel forgets, proxy swaps, kernel learns
 //! ```
 //!
 //! Each arrow is a module or a file of that name; `ARCHITECTURE.md` walks both ways.
@@ -25,4 +25,5 @@ pub mod route;
 pub mod settings;
 pub mod snapshot;
 pub mod telemetry;
+pub mod tier;
 pub mod transport;

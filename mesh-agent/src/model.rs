@@ -12,4 +12,5 @@ pub mod listener;
 pub mod matcher;
 pub mod name;
 pub mod route;
+pub mod service;
 pub mod workload;

@@ -15,3 +15,5 @@ pub use netns::NetnsError;
 pub use own_cgroup::OwnCgroupError;
 pub use registry::RegistryError;
 pub use sockets::SocketsError;
+
+pub use crate::kernel::Limits;

@@ -1,8 +1,9 @@
 //! The one place where a new configuration goes live.
 //!
 //! The order is always the same: the kernel forgets what is removed, the proxy swaps its snapshot, the kernel learns what is
-//! new. Until then the kernel never sends a connection somewhere that the proxy does not know. With a configuration from a file,
-//! listeners and clusters stay as they are, and only endpoints change: those the kernel does not hold.
+//! new. So the kernel never sends a connection to the agent that the proxy does not know. What the kernel can do alone is derived
+//! from the very snapshot that the proxy gets ([`crate::tier`]). With a configuration from a file, listeners and clusters stay as
+//! they are, and only endpoints change.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +11,9 @@ use std::sync::Arc;
 use crate::model::cluster::Cluster;
 use crate::model::config::Config;
 use crate::model::name::ClusterName;
+use crate::model::service::Shortcuts;
 use crate::snapshot::{Builder, EndpointSet, Publisher, Reader, Rejected, Snapshot};
+use crate::tier;
 
 /// Builds snapshots and publishes them.
 #[derive(Debug, Default)]
@@ -22,18 +25,42 @@ pub struct Rollout {
 
 impl Rollout {
     /// Makes a whole configuration live. What is rejected is left out; the rest goes live.
-    pub fn apply(&mut self, config: &Config, resolved: &HashMap<ClusterName, Arc<EndpointSet>>) -> Vec<Rejected> {
+    pub fn apply(
+        &mut self,
+        config: &Config,
+        resolved: &HashMap<ClusterName, Arc<EndpointSet>>,
+        kernel: &mut dyn Shortcuts,
+    ) -> Vec<Rejected> {
         let clusters: &[Arc<Cluster>] = &config.clusters;
         let (snapshot, rejected) = self.builder.build(&config.listeners, clusters, resolved);
-        self.current = self.publisher.publish(snapshot);
+        self.go_live(snapshot, kernel);
         rejected
     }
 
     /// Makes other endpoints of one cluster live. `false` if there is no such cluster.
-    pub fn endpoints(&mut self, cluster: &ClusterName, endpoints: Arc<EndpointSet>) -> bool {
+    pub fn endpoints(
+        &mut self,
+        cluster: &ClusterName,
+        endpoints: Arc<EndpointSet>,
+        kernel: &mut dyn Shortcuts,
+    ) -> bool {
         let Some(snapshot) = self.builder.with_endpoints(&self.current, cluster, endpoints) else { return false };
-        self.current = self.publisher.publish(snapshot);
+        self.go_live(snapshot, kernel);
         true
+    }
+
+    /// Tells a kernel side that was not there before what is live.
+    pub fn introduce(&self, kernel: &mut dyn Shortcuts) {
+        let services = tier::services(&self.current);
+        kernel.forget(&services);
+        kernel.learn(&services);
+    }
+
+    fn go_live(&mut self, snapshot: Snapshot, kernel: &mut dyn Shortcuts) {
+        let services = tier::services(&snapshot);
+        kernel.forget(&services);
+        self.current = self.publisher.publish(snapshot);
+        kernel.learn(&services);
     }
 
     /// A reader of what is live, for one thread.

@@ -6,6 +6,8 @@
 pub enum Counter {
     /// Connections of workloads sent to the agent.
     Steered,
+    /// Connections of workloads sent to an endpoint of a service, past the agent.
+    Direct,
     /// Connections of workloads that never leave their namespace.
     PassedLocal,
     /// Connections of workloads to excluded ports or networks.
@@ -16,12 +18,16 @@ pub enum Counter {
     PassedFailed,
     /// Connections of enforced workloads refused because steering failed.
     DeniedFailed,
+    /// Connections of workloads refused because the service has no endpoint.
+    DeniedNoEndpoint,
     /// Failures: the agent has no listener of the family.
     NoListener,
     /// Failures: no memory to remember a destination by.
     NoMemory,
     /// Failures: the agent's configuration is not there.
     NoConfig,
+    /// Failures: a service's endpoints changed under the program's eyes, again and again.
+    NoChoice,
     /// Handshakes whose hidden end could not be kept because the map is full; the agent closes such a connection.
     HandshakeMapFull,
     /// Accepted sockets for whose hidden end there was no memory.
@@ -48,16 +54,19 @@ pub enum Counter {
 
 impl Counter {
     /// All of them, each at its own place.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::Steered,
+        Self::Direct,
         Self::PassedLocal,
         Self::PassedExcluded,
         Self::PassedBound,
         Self::PassedFailed,
         Self::DeniedFailed,
+        Self::DeniedNoEndpoint,
         Self::NoListener,
         Self::NoMemory,
         Self::NoConfig,
+        Self::NoChoice,
         Self::HandshakeMapFull,
         Self::AcceptNoMemory,
         Self::InboundSteered,
@@ -83,14 +92,17 @@ impl Counter {
     pub const fn describe(self) -> (&'static str, &'static str) {
         match self {
             Self::Steered => ("steered", "Connections of workloads sent to the agent"),
+            Self::Direct => ("direct", "Connections of workloads sent to an endpoint by the kernel"),
             Self::PassedLocal => ("passed_local", "Connections of workloads to a loopback address"),
             Self::PassedExcluded => ("passed_excluded", "Connections of workloads to excluded ports or networks"),
             Self::PassedBound => ("passed_bound", "Connections of workloads bound to an interface or link"),
             Self::PassedFailed => ("passed_failed", "Connections let through because steering failed"),
             Self::DeniedFailed => ("denied_failed", "Connections refused because steering failed"),
+            Self::DeniedNoEndpoint => ("denied_no_endpoint", "Connections refused: the service has no endpoint"),
             Self::NoListener => ("failed_no_listener", "Steering failed: no listener of the address family"),
             Self::NoMemory => ("failed_no_memory", "Steering failed: no memory for the destination"),
             Self::NoConfig => ("failed_no_config", "Steering failed: the configuration map is empty"),
+            Self::NoChoice => ("failed_no_choice", "Choosing an endpoint failed: it was replaced meanwhile"),
             Self::HandshakeMapFull => ("handshake_map_full", "Original addresses lost: too many handshakes at once"),
             Self::AcceptNoMemory => ("accept_no_memory", "Original addresses lost: no memory at the accepted socket"),
             Self::InboundSteered => ("inbound_steered", "Connections to workloads sent to the agent"),

@@ -18,6 +18,8 @@ pub enum Question {
         excluded: bool,
         /// The socket is bound to an interface, and loopback is another one.
         bound_to_device: bool,
+        /// Whether the kernel knows endpoints for this destination.
+        offer: Offer,
     },
     /// Somebody connects to the workload.
     Accept {
@@ -41,6 +43,17 @@ pub enum Way {
     Inbound,
 }
 
+/// What the kernel itself has to offer for a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// It is no service of the kernel's.
+    Nothing,
+    /// It is one, and has endpoints.
+    Endpoints,
+    /// It is one that has none now.
+    NoEndpoint,
+}
+
 /// Why something could not be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
@@ -50,6 +63,8 @@ pub enum Failure {
     NoMemory,
     /// The configuration map is empty.
     NoConfig,
+    /// The endpoints of the service were replaced whenever one was looked up.
+    NoChoice,
 }
 
 /// What happens to the connection.
@@ -59,6 +74,8 @@ pub enum Verdict {
     Pass(Counter),
     /// To the agent's listener of this family.
     Steer(Family),
+    /// To an endpoint that the kernel chooses.
+    Direct,
     /// Refused, counted as this.
     Deny(Counter),
 }
@@ -72,6 +89,9 @@ pub fn decide(workload: &Workload, question: Question) -> Verdict {
         Question::Connect { excluded: true, .. } => Verdict::Pass(Counter::PassedExcluded),
         Question::Connect { bound_to_device: true, .. } => Verdict::Pass(Counter::PassedBound),
         Question::Connect { destination, .. } if destination.is_link_local() => Verdict::Pass(Counter::PassedBound),
+        // Before anything of the agent's: what the kernel can do alone, it does whether an agent lives or not.
+        Question::Connect { offer: Offer::Endpoints, .. } => Verdict::Direct,
+        Question::Connect { offer: Offer::NoEndpoint, .. } => Verdict::Deny(Counter::DeniedNoEndpoint),
         Question::Connect { destination, .. } => Verdict::Steer(destination.family()),
         // A connection from the pod to its own address arrives on the interface that owns the address, not on lo, so that only
         // the addresses tell. The agent delivers from inside the namespace: this is what lets it through to the app.
@@ -104,6 +124,7 @@ impl Verdict {
     pub const fn counter(self, way: Way) -> Counter {
         match (self, way) {
             (Self::Pass(counter) | Self::Deny(counter), _) => counter,
+            (Self::Direct, _) => Counter::Direct,
             (Self::Steer(_), Way::Outbound) => Counter::Steered,
             (Self::Steer(_), Way::Inbound) => Counter::InboundSteered,
         }
@@ -119,6 +140,7 @@ impl Failure {
             Self::NoListener => Counter::NoListener,
             Self::NoMemory => Counter::NoMemory,
             Self::NoConfig => Counter::NoConfig,
+            Self::NoChoice => Counter::NoChoice,
         }
     }
 }

@@ -7,7 +7,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// An address: the 16 bytes of an IPv6 address in network order, four at a time because the kernel's contexts show them so.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Addr(pub [u32; 4]);
 
 /// An address as the key of a trie of networks. The family comes first: `::/0` is no network of IPv4 addresses, which it would
@@ -22,7 +22,7 @@ pub struct NetKey {
 
 /// A port in network byte order.
 #[repr(transparent)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PortBe(pub u16);
 
 /// What a connection speaks on the wire, whatever the family of its socket.

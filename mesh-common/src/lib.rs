@@ -12,9 +12,10 @@ pub mod decide;
 pub mod event;
 pub mod flow;
 pub mod names;
+pub mod service;
 #[cfg(feature = "user")]
 mod user;
 pub mod workload;
 
 /// Version of everything in this crate that both sides must agree on. Changes with any layout, name or meaning.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;

@@ -15,6 +15,10 @@ pub const EXCLUDED_CIDRS: &str = "EXCLUDED_CIDRS";
 pub const HIDDEN: &str = "HIDDEN";
 /// Hidden ends on their way from a connecting to an accepted socket.
 pub const HANDSHAKES: &str = "HANDSHAKES";
+/// Services that the kernel serves by itself, by address.
+pub const SERVICES: &str = "SERVICES";
+/// Their endpoints, as choices by set and index.
+pub const CHOICES: &str = "CHOICES";
 /// What is counted.
 pub const COUNTERS: &str = "COUNTERS";
 /// The agent's inbound listeners of one pod: 0 for IPv4, 1 for IPv6.
@@ -49,5 +53,18 @@ pub const CGROUP_PROGRAMS: [&str; 5] = [CONNECT4, CONNECT6, PEERNAME4, PEERNAME6
 /// All programs.
 pub const PROGRAMS: [&str; 6] = [CONNECT4, CONNECT6, PEERNAME4, PEERNAME6, HANDSHAKE, INBOUND];
 /// The maps that are pinned under `maps/` of the pin path.
-pub const MAPS: [&str; 11] =
-    [NETNS, CGROUPS, KNOBS, EXCLUDED_PORTS, EXCLUDED_CIDRS, HIDDEN, HANDSHAKES, COUNTERS, LISTENERS, WATCHED, EVENTS];
+pub const MAPS: [&str; 13] = [
+    NETNS,
+    CGROUPS,
+    KNOBS,
+    EXCLUDED_PORTS,
+    EXCLUDED_CIDRS,
+    HIDDEN,
+    HANDSHAKES,
+    SERVICES,
+    CHOICES,
+    COUNTERS,
+    LISTENERS,
+    WATCHED,
+    EVENTS,
+];

@@ -4,6 +4,7 @@
 use crate::config::Knobs;
 use crate::event::{Event, Watched};
 use crate::flow::{FlowKey, Hidden, NetKey};
+use crate::service::{Choice, ChoiceKey, Service, ServiceKey};
 use crate::workload::Workload;
 
 // SAFETY: `repr(C)`, integers only, no padding.
@@ -14,6 +15,14 @@ unsafe impl aya::Pod for FlowKey {}
 unsafe impl aya::Pod for Hidden {}
 // SAFETY: `repr(C)`, integers only, padding is a field.
 unsafe impl aya::Pod for Knobs {}
+// SAFETY: `repr(C)`, integers only, padding is a field.
+unsafe impl aya::Pod for ServiceKey {}
+// SAFETY: `repr(C)`, integers only, no padding.
+unsafe impl aya::Pod for Service {}
+// SAFETY: `repr(C)`, integers only, no padding.
+unsafe impl aya::Pod for ChoiceKey {}
+// SAFETY: `repr(C)`, integers only, padding is a field.
+unsafe impl aya::Pod for Choice {}
 // SAFETY: `repr(C)`, integers only, padding is a field.
 unsafe impl aya::Pod for Workload {}
 // SAFETY: `repr(C)`, integers only, padding is a field.

@@ -1,4 +1,5 @@
-//! cgroup/connect4 and connect6: a workload's TCP connection goes to the agent's listener in its pod.
+//! cgroup/connect4 and connect6: a workload's TCP connection goes to the agent's listener in its pod, or past the agent to an
+//! endpoint of a service that needs no more than that.
 //!
 //! Runs before the kernel picks a route or a source port, once per `connect` on an unconnected socket, also from
 //! `sendmsg(MSG_FASTOPEN)`. A second `connect` on a socket that is connecting does not come here.
@@ -10,14 +11,17 @@
 
 use aya_ebpf::programs::SockAddrContext;
 use aya_log_ebpf::{info, warn};
+use mesh_common::counter::Counter;
 use mesh_common::decide::{Failure, Question, Verdict, Way, decide};
 use mesh_common::flow::{Addr, Family, Hidden, PortBe};
+use mesh_common::service::{Protocol, Service, ServiceKey, Target};
 use mesh_common::workload::Workload;
 
 use crate::context;
 use crate::emit::settle;
 use crate::exclude::is_excluded;
 use crate::hidden::Socket;
+use crate::service;
 use crate::watch;
 use crate::who::{self, Who};
 
@@ -60,42 +64,58 @@ fn connect(ctx: &SockAddrContext, destination: Addr, rewrite: impl FnOnce(Addr))
     let socket = unsafe { Socket::new((*ctx.sock_addr).__bindgen_anon_1.sk) }?;
     // SAFETY: as above. The port's two bytes are the first of the field.
     let port = PortBe(unsafe { (*ctx.sock_addr).user_port } as u16);
+    let excluded = !destination.is_local() && is_excluded(destination, port);
+    let key = ServiceKey::new(Protocol::Tcp, destination, port);
+    let service = if excluded { None } else { service::find(&key) };
     let question = Question::Connect {
         destination,
-        excluded: !destination.is_local() && is_excluded(destination, port),
+        excluded,
         bound_to_device: socket.is_bound_to_device(),
+        offer: service::offer(service),
     };
-    let outcome = match decide(workload, question) {
-        Verdict::Steer(family) => steer(workload, family, socket, destination, port).map(|listener| {
-            rewrite(Addr::loopback(family));
-            // SAFETY: the context is valid while the program runs; this field may be written.
-            unsafe { (*ctx.sock_addr).user_port = u32::from(listener.0) };
-            Verdict::Steer(family)
-        }),
-        verdict => Ok(verdict),
+    let outcome = match (decide(workload, question), service) {
+        (Verdict::Steer(family), _) => steer(workload, family, socket, destination, port),
+        (Verdict::Direct, Some(service)) => direct(workload, socket, &key, service),
+        (verdict, _) => Ok((verdict, None)),
     };
-    let verdict = settle(workload, Way::Outbound, outcome);
+    if let Ok((_, Some(to))) = outcome {
+        rewrite(to.addr);
+        // SAFETY: the context is valid while the program runs; this field may be written.
+        unsafe { (*ctx.sock_addr).user_port = u32::from(to.port.0) };
+    }
+    let verdict = settle(workload, Way::Outbound, outcome.map(|(verdict, _)| verdict));
     report(ctx, workload, verdict, destination, port);
     watch::decided(ctx, socket, workload, verdict, (destination, port));
-    if !matches!(verdict, Verdict::Steer(_)) {
+    if !matches!(verdict, Verdict::Steer(_) | Verdict::Direct) {
         // A socket may connect again after an attempt that was steered; what it hid then must not show now.
         socket.reveal();
     }
     Some(verdict)
 }
 
-/// Remembers the destination with the socket and answers where the agent listens.
+/// What becomes of a connection, and where it goes if not to where the app said.
+type Outcome = Result<(Verdict, Option<Target>), Failure>;
+
+/// To the agent's listener. The destination is remembered with the socket.
 #[inline(always)]
-fn steer(
-    workload: &Workload,
-    family: Family,
-    socket: Socket,
-    destination: Addr,
-    port: PortBe,
-) -> Result<PortBe, Failure> {
+fn steer(workload: &Workload, family: Family, socket: Socket, destination: Addr, port: PortBe) -> Outcome {
     let listener = workload.outbound(family).ok_or(Failure::NoListener)?;
     if socket.hide(Hidden::destination(workload.pod, destination, port)) {
-        Ok(listener)
+        Ok((Verdict::Steer(family), Some(Target::new(Addr::loopback(family), listener))))
+    } else {
+        Err(Failure::NoMemory)
+    }
+}
+
+/// To an endpoint of the service. The service is remembered with the socket: that is whom the app talks to.
+#[inline(always)]
+fn direct(workload: &Workload, socket: Socket, key: &ServiceKey, service: Service) -> Outcome {
+    let target = service::choose(key, service)?;
+    if target.is_nowhere() {
+        return Ok((Verdict::Deny(Counter::DeniedNoEndpoint), None));
+    }
+    if socket.hide(Hidden::service(workload.pod, key.addr, key.port)) {
+        Ok((Verdict::Direct, Some(target)))
     } else {
         Err(Failure::NoMemory)
     }
@@ -118,6 +138,9 @@ fn report(ctx: &SockAddrContext, workload: &Workload, verdict: Verdict, destinat
     match verdict {
         Verdict::Steer(_) => {
             info!(ctx, "pod {} to {:i} port {}: steered", workload.pod, destination.octets(), port.get())
+        }
+        Verdict::Direct => {
+            info!(ctx, "pod {} to {:i} port {}: to an endpoint", workload.pod, destination.octets(), port.get())
         }
         Verdict::Pass(why) => {
             info!(

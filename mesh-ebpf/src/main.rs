@@ -22,6 +22,7 @@ mod inbound;
 mod maps;
 mod peername;
 mod report;
+mod service;
 mod sockops;
 mod watch;
 mod who;
@@ -71,7 +72,7 @@ const REFUSE: i32 = 0;
 fn cgroup_code(verdict: Option<Verdict>) -> i32 {
     match verdict {
         Some(Verdict::Deny(_)) => REFUSE,
-        None | Some(Verdict::Pass(_) | Verdict::Steer(_)) => GO_ON,
+        None | Some(Verdict::Pass(_) | Verdict::Steer(_) | Verdict::Direct) => GO_ON,
     }
 }
 

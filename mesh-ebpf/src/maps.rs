@@ -15,6 +15,7 @@ use mesh_common::config::{EVENT_BYTES, Knobs, MAX_EXCLUDED_CIDRS, MAX_HANDSHAKES
 use mesh_common::counter::Counter;
 use mesh_common::event::Watched;
 use mesh_common::flow::{FlowKey, Hidden, NetKey, PortBe};
+use mesh_common::service::{Choice, ChoiceKey, MAX_CHOICES, MAX_SERVICES, Service, ServiceKey};
 use mesh_common::workload::{Mode, Workload};
 
 #[map]
@@ -44,6 +45,12 @@ pub(crate) static WATCHED: Inherited<Watched> = Inherited::new();
 
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(EVENT_BYTES, 0);
+
+#[map]
+pub(crate) static SERVICES: HashMap<ServiceKey, Service> = HashMap::with_max_entries(MAX_SERVICES, BPF_F_NO_PREALLOC);
+
+#[map]
+pub(crate) static CHOICES: HashMap<ChoiceKey, Choice> = HashMap::with_max_entries(2 * MAX_CHOICES, BPF_F_NO_PREALLOC);
 
 #[map]
 pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::ALL.len() as u32, 0);

@@ -46,7 +46,9 @@ pub(crate) fn decided(
             (event.remote, event.remote_port) = (destination, port);
             report_refusal(event, Counter::EventsLostConnect);
         }
-        Verdict::Pass(why) => socket.watch(Watched::new(Way::Outbound, workload.pod, why, now())),
+        Verdict::Pass(_) | Verdict::Direct => {
+            socket.watch(Watched::new(Way::Outbound, workload.pod, verdict.counter(Way::Outbound), now()));
+        }
     }
 }
 

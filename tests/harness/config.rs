@@ -82,6 +82,12 @@ pub fn tcp(cluster: &str) -> Value {
     tcp_with(json!({ "cluster": cluster }))
 }
 
+/// Bytes to a cluster through the agent: the kernel, which serves [`tcp`] by itself, closes nothing that is idle.
+#[must_use]
+pub fn agent_tcp(cluster: &str) -> Value {
+    tcp_with(json!({ "cluster": cluster, "idle_timeout": "600s" }))
+}
+
 /// Bytes, by these fields of the TCP proxy.
 #[must_use]
 pub fn tcp_with(fields: Value) -> Value {

@@ -14,7 +14,7 @@ use harness::world::{Pod, World};
 use mesh_agent::model::config;
 use mesh_agent::model::flow::{Direction, Steering};
 use mesh_agent::model::workload::{Mode, Workload};
-use mesh_agent::pod::{Mesh, Options, PodListener};
+use mesh_agent::pod::{Limits, Mesh, Options, PodListener};
 use serde_json::Value;
 
 /// One test's world and mesh.
@@ -41,13 +41,22 @@ pub(crate) struct Accepted {
 impl Rig {
     /// A mesh over all of these pods.
     pub(crate) fn start(pods: &[&str], change: impl FnOnce(&mut config::Mesh)) -> anyhow::Result<Self> {
+        Self::start_within(pods, Limits::default(), change)
+    }
+
+    /// The same, with a kernel that may hold so much.
+    pub(crate) fn start_within(
+        pods: &[&str],
+        limits: Limits,
+        change: impl FnOnce(&mut config::Mesh),
+    ) -> anyhow::Result<Self> {
         static ALONE: Mutex<()> = Mutex::new(());
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let world = World::build(pods)?;
         let mut config = config::Mesh { workloads: world.pods().iter().map(workload).collect(), ..Default::default() };
         change(&mut config);
         let workers = NonZeroUsize::new(2).context("two is not zero")?;
-        let mut mesh = Mesh::start(&config, Options { workers, kernel_log: false })?;
+        let mut mesh = Mesh::start(&config, Options { workers, kernel_log: false, limits })?;
         let acceptors = Acceptors::start(&mesh.steering(), mesh.take_listeners());
         Ok(Self { mesh, acceptors, world, _alone: alone })
     }

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Context;
-use harness::config::{cluster, service, tcp};
+use harness::config::{agent_tcp, cluster, service};
 use harness::tcp::echo;
 use harness::wire::Wire;
 use socket2::{Domain, Socket, Type};
@@ -19,7 +19,7 @@ fn equal_loopback_tuples_never_mix() -> anyhow::Result<()> {
     let server_one = one.enter(|| echo(one.at(7)[0]))?;
     let server_two = two.enter(|| echo(two.at(7)[0]))?;
     let clusters = [cluster("one", &one.at(7)[..1]), cluster("two", &two.at(7)[..1])];
-    let listeners = [service(vips(1001)[0], tcp("one")), service(vips(1002)[0], tcp("two"))];
+    let listeners = [service(vips(1001)[0], agent_tcp("one")), service(vips(1002)[0], agent_tcp("two"))];
     let agent = mesh(&world, &["a", "b"], &listeners, &clusters)?;
     // Both pods connect from the same port, to the agent's same port, at the same moment; only what they asked for differs.
     for port in 20000..20100 {

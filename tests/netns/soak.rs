@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use harness::config::{cluster, service, tcp};
+use harness::config::{agent_tcp, cluster, service};
 use harness::footprint::{Footprint, map_entries};
 
 use crate::mesh::{mesh, vips};
@@ -46,7 +46,7 @@ fn soak(load: &Load) -> anyhow::Result<()> {
     }
     let address = server.at(7000)[0];
     let _echo = server.peer(&["tcp-echo", &address.to_string()])?;
-    let listeners = [service(vips(7)[0], tcp("echo"))];
+    let listeners = [service(vips(7)[0], agent_tcp("echo"))];
     let agent = mesh(&world, &["client", "server"], &listeners, &[cluster("echo", &[address])])?;
     let run = |load: &Load| -> anyhow::Result<()> {
         let target = vips(7)[0].to_string();

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use harness::config::{all_to, bootstrap, cluster, http, service, tcp, with};
+use harness::config::{agent_tcp, all_to, bootstrap, cluster, http, service, with};
 use harness::echo::HttpServer;
 use harness::tcp::echo;
 use harness::wire::Wire;
@@ -88,7 +88,7 @@ fn the_server_sees_the_true_client() -> anyhow::Result<()> {
     let server = world.pod("server");
     let [v4, v6] = server.at(7);
     let _process = server.peer(&["who-am-i", &v4.to_string(), &v6.to_string()])?;
-    let listeners = vips(7).map(|vip| service(vip, tcp("server")));
+    let listeners = vips(7).map(|vip| service(vip, agent_tcp("server")));
     let clusters = [cluster("server", &[v4])];
     let agent = mesh(&world, &["client", "server"], &listeners, &clusters)?;
     let seen = |from: &str, to: SocketAddr| {
@@ -182,7 +182,8 @@ fn workloads_of_the_hosts_namespace_are_told_by_cgroup() -> anyhow::Result<()> {
     let cgroup = world.pod("server").cgroup().with_file_name("on-host");
     std::fs::create_dir(&cgroup)?;
     let server = HttpServer::local("server")?;
-    let listeners = [service(vips(80)[0], tcp("server"))];
+    // HTTP: what the kernel can serve alone, the agent would not count.
+    let listeners = [service(vips(80)[0], http(all_to("server")))];
     let mut config = world.mesh(&[], bootstrap(&listeners, &[cluster("server", &[server.address()])]));
     let name = format!("{}/on-host", world.tag());
     config["mesh"]["workloads"] = json!([{ "name": "on-host", "cgroup": name, "addresses": [] }]);

@@ -1,16 +1,13 @@
 //! The TCP proxy (`envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy`), and clusters with weights.
 
-use std::time::Duration;
-
 use crate::decode::fields::Fields;
 use crate::decode::kind::Kind;
-use crate::model::filter::{TcpProxy, WeightedCluster};
+use crate::model::filter::{DEFAULT_IDLE_TIMEOUT, TcpProxy, WeightedCluster};
 use crate::model::name::ClusterName;
 
 pub(crate) const TCP_PROXY: &str = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";
 const WEIGHTED: &str = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster";
 const WEIGHT: &str = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight";
-const IDLE: Duration = Duration::from_secs(3600);
 
 pub(crate) fn tcp_proxy(fields: &Fields<'_>) -> Option<TcpProxy> {
     let stat_prefix = fields.require_text("stat_prefix").map(str::to_owned);
@@ -28,7 +25,7 @@ pub(crate) fn tcp_proxy(fields: &Fields<'_>) -> Option<TcpProxy> {
         check_weights(fields, &clusters);
         Some(clusters)
     });
-    let idle_timeout = fields.limit("idle_timeout", Some(IDLE));
+    let idle_timeout = fields.limit("idle_timeout", Some(DEFAULT_IDLE_TIMEOUT));
     fields.refuse("access_log", "access logs come with the observability issue");
     fields.refuse("tunneling_config", "it comes with the security issue");
     fields.refuse("hash_policy", "it comes with the L7 issue");

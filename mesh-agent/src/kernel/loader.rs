@@ -23,6 +23,8 @@ use crate::kernel::events::Ring;
 use crate::kernel::log::Logger;
 use crate::kernel::maps::{ExcludedTables, KernelTables, TableError, refused, take};
 use crate::kernel::plan::Excluded;
+use crate::kernel::service_maps::KernelServices;
+use crate::kernel::services::Limits;
 
 /// Why the kernel side can't be had. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +69,7 @@ pub(crate) struct Programs {
 pub(crate) struct Parts {
     pub(crate) programs: Programs,
     pub(crate) tables: KernelTables,
+    pub(crate) services: KernelServices,
     pub(crate) hidden: SkStorage<MapData, Hidden>,
     pub(crate) counters: CounterMap,
     pub(crate) events: Ring,
@@ -94,8 +97,8 @@ pub(crate) fn may_load() -> Result<(), KernelError> {
 }
 
 /// Loads what serves all pods. Nothing is attached yet.
-pub(crate) fn load(log: bool) -> Result<Parts, KernelError> {
-    let mut ebpf = object(log, None)?;
+pub(crate) fn load(log: bool, limits: Limits) -> Result<Parts, KernelError> {
+    let mut ebpf = object(log, None, limits)?;
     for name in names::CGROUP_PROGRAMS {
         load_program(&mut ebpf, name)?;
     }
@@ -103,6 +106,7 @@ pub(crate) fn load(log: bool) -> Result<Parts, KernelError> {
     drop(ebpf.take_map(names::LISTENERS));
     Ok(Parts {
         tables: KernelTables::take(&mut ebpf)?,
+        services: KernelServices::take(&mut ebpf)?,
         hidden: take(&mut ebpf, names::HIDDEN)?,
         counters: CounterMap::take(&mut ebpf)?,
         events: take(&mut ebpf, names::EVENTS)?,
@@ -137,7 +141,7 @@ pub(crate) fn inbound<'a>(
     listeners: impl IntoIterator<Item = (Family, &'a TcpListener)>,
     log: bool,
 ) -> Result<(Inbound, Told), KernelError> {
-    let mut ebpf = object(log, Some(workload))?;
+    let mut ebpf = object(log, Some(workload), Limits { services: 1, choices: 1 })?;
     load_program(&mut ebpf, names::INBOUND)?;
     ExcludedTables::take(&mut ebpf)?.fill(excluded)?;
     let mut map: SockMap<MapData> = take(&mut ebpf, names::LISTENERS)?;
@@ -159,12 +163,16 @@ pub(crate) fn inbound<'a>(
 }
 
 /// The object's maps made and its programs relocated, none of them loaded.
-pub(crate) fn object(log: bool, pod: Option<&Workload>) -> Result<Ebpf, KernelError> {
+pub(crate) fn object(log: bool, pod: Option<&Workload>, limits: Limits) -> Result<Ebpf, KernelError> {
     may_load()?;
     let level = if log { aya_log::Level::Info as u8 } else { 0 };
     let mut loader = EbpfLoader::new();
     // The programs read no kernel structures, so the kernel's BTF (megabytes) need not be parsed.
     loader.btf(None).override_global(names::LOG_LEVEL, &level, true);
+    let entries = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    loader.map_max_entries(names::SERVICES, entries(limits.services));
+    // Twice what may be in use: an update writes the new choices before the old ones go.
+    loader.map_max_entries(names::CHOICES, entries(2 * limits.choices));
     if !log {
         loader.map_max_entries(names::LOG, SMALLEST_RING);
     }

@@ -12,6 +12,7 @@ use mesh_common::names;
 
 use crate::kernel::bpffs;
 use crate::kernel::loader::{self, KernelError};
+use crate::kernel::services::Limits;
 
 /// Why programs could not be pinned or unpinned.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +101,7 @@ pub fn unload(pin_path: &Path) -> Result<(), PinsError> {
 }
 
 fn pin_all(pin_path: &Path) -> Result<Vec<Verified>, PinsError> {
-    let mut ebpf = loader::object(false, None)?;
+    let mut ebpf = loader::object(false, None, Limits::default())?;
     let (programs, maps) = (pin_path.join("programs"), pin_path.join("maps"));
     for folder in [&programs, &maps] {
         fs::create_dir_all(folder).map_err(io_error(folder))?;

@@ -9,6 +9,7 @@ use aya::sys::{is_map_supported, is_program_supported};
 use mesh_common::names;
 
 use crate::kernel::cgroup::Cgroups;
+use crate::kernel::services::Limits;
 use crate::kernel::{bpffs, capability, loader, query};
 
 /// One thing the mesh needs or would like to have.
@@ -146,7 +147,7 @@ fn map_type(&(kind, name, since): &(MapType, &str, &str)) -> Finding {
 
 /// The programs themselves: helpers, contexts and maps are tried where they are used.
 fn programs() -> Vec<Finding> {
-    let mut object = match loader::object(false, None) {
+    let mut object = match loader::object(false, None, Limits { services: 1, choices: 1 }) {
         Ok(object) => object,
         Err(error) => return vec![Finding::new("programs", Status::Missing, chain(&error))],
     };

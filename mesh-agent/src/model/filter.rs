@@ -27,6 +27,9 @@ pub struct TcpProxy {
     pub idle_timeout: Option<Duration>,
 }
 
+/// How long a connection may be idle where nobody says: Envoy's default.
+pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
+
 /// A cluster and its share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WeightedCluster {

@@ -20,10 +20,12 @@ use crate::kernel::log::LogThread;
 use crate::kernel::maps::TableError;
 use crate::kernel::marks::AgentMarks;
 use crate::kernel::plan::{Excluded, State};
+use crate::kernel::services::{Limits, ServiceTable};
 use crate::kernel::steering::KernelSteering;
 use crate::kernel::sync::Sync;
 use crate::model::event::Event;
 use crate::model::flow::{Direction, Pod, Steering};
+use crate::model::service::{Services, Shortcuts};
 use crate::model::{config, workload};
 use crate::pod::netns::{Netns, NetnsError};
 use crate::pod::own_cgroup::{OwnCgroup, OwnCgroupError};
@@ -37,6 +39,8 @@ pub struct Options {
     pub workers: NonZeroUsize,
     /// Pass what the kernel programs log on to the agent's log.
     pub kernel_log: bool,
+    /// How much the kernel may be asked to hold.
+    pub limits: Limits,
 }
 
 /// A listening, non-blocking socket inside a pod.
@@ -89,6 +93,7 @@ pub enum MeshError {
 pub struct Mesh {
     // In the order in which they are dropped: the kernel forgets the workloads, then the programs go, then the agent moves home.
     sync: Sync,
+    services: ServiceTable,
     members: Vec<Running>,
     counters: Counters,
     steers: bool,
@@ -122,7 +127,7 @@ impl Mesh {
         let cgroups = Cgroups::find()?;
         let home = Netns::home()?;
         let members = registry::find(&config.workloads, &home, &cgroups).map_err(MeshError::Workloads)?;
-        let parts = loader::load(options.kernel_log)?;
+        let parts = loader::load(options.kernel_log, options.limits)?;
         let own_cgroup = OwnCgroup::enter(&cgroups)?;
         let excluded = Excluded::new(&config.kernel.exclude_ports, &config.kernel.exclude_cidrs);
         let log = if options.kernel_log { Some(LogThread::start().map_err(MeshError::Log)?) } else { None };
@@ -131,6 +136,7 @@ impl Mesh {
         }
         let mut mesh = Self {
             sync: Sync::new(Box::new(parts.tables)),
+            services: ServiceTable::new(Box::new(parts.services), options.limits)?,
             members: Vec::new(),
             counters: Counters::new(parts.counters),
             steers: true,
@@ -187,8 +193,13 @@ impl Mesh {
         }
         self.ticks = self.ticks.wrapping_add(1);
         let mut done = self.sync.set(self.wanted());
-        if self.sync.is_behind() || self.ticks.is_multiple_of(TICKS_PER_LOOK) {
+        let looks = self.ticks.is_multiple_of(TICKS_PER_LOOK);
+        if self.sync.is_behind() || looks {
             done = self.sync.reconcile().map(drop);
+        }
+        self.services.tick();
+        if looks {
+            done = done.and(self.services.reconcile().map(drop));
         }
         if let Err(error) = done {
             warn!(%error, "the kernel's maps could not be updated; trying again");
@@ -206,6 +217,12 @@ impl Mesh {
         if let Err(error) = self.sync.set(self.wanted()) {
             warn!(%error, "the kernel still steers some workloads; trying again");
         }
+    }
+
+    /// How many services the kernel should serve and cannot, for want of room or because it refused.
+    #[must_use]
+    pub fn services_left_out(&self) -> usize {
+        self.services.left_out()
     }
 
     /// Reads what the kernel programs counted so far: name, help, value. For another thread to keep.
@@ -283,6 +300,16 @@ impl Mesh {
             };
         }
         state
+    }
+}
+
+impl Shortcuts for Mesh {
+    fn forget(&mut self, next: &Services) {
+        self.services.forget(next);
+    }
+
+    fn learn(&mut self, next: &Services) {
+        self.services.learn(next);
     }
 }
 

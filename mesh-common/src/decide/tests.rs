@@ -14,7 +14,11 @@ fn workload(mode: Mode) -> Workload {
 }
 
 fn connect(destination: &str) -> Question {
-    Question::Connect { destination: addr(destination), excluded: false, bound_to_device: false }
+    offered(destination, Offer::Nothing)
+}
+
+fn offered(destination: &str, offer: Offer) -> Question {
+    Question::Connect { destination: addr(destination), excluded: false, bound_to_device: false, offer }
 }
 
 fn accept(client: &str, destination: &str) -> Question {
@@ -46,15 +50,26 @@ fn what_stays_in_the_namespace_passes() {
 #[test]
 fn excluded_and_bound_connections_pass() {
     let destination = addr("10.0.0.1");
-    check(
-        Question::Connect { destination, excluded: true, bound_to_device: false },
-        Verdict::Pass(Counter::PassedExcluded),
-    );
-    check(
-        Question::Connect { destination, excluded: false, bound_to_device: true },
-        Verdict::Pass(Counter::PassedBound),
-    );
+    for offer in [Offer::Nothing, Offer::Endpoints, Offer::NoEndpoint] {
+        check(
+            Question::Connect { destination, excluded: true, bound_to_device: false, offer },
+            Verdict::Pass(Counter::PassedExcluded),
+        );
+        check(
+            Question::Connect { destination, excluded: false, bound_to_device: true, offer },
+            Verdict::Pass(Counter::PassedBound),
+        );
+    }
     check(connect("fe80::1"), Verdict::Pass(Counter::PassedBound));
+}
+
+#[test]
+fn what_the_kernel_can_serve_it_does() {
+    for destination in ["10.0.0.1", "::ffff:10.0.0.1", "fd00::1"] {
+        check(offered(destination, Offer::Endpoints), Verdict::Direct);
+        check(offered(destination, Offer::NoEndpoint), Verdict::Deny(Counter::DeniedNoEndpoint));
+    }
+    check(offered("127.0.0.1", Offer::Endpoints), Verdict::Pass(Counter::PassedLocal));
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn heads(rest: &str) -> Vec<(usize, String)> {
 const EVERYTHING: &str = "*";
 
 /// Module, and the modules it may use. Nobody but `cli` may use `app`, and `proxy` is `app`'s alone.
-const ARROWS: [(&str, &[&str]); 19] = [
+const ARROWS: [(&str, &[&str]); 20] = [
     ("model", &[]),
     ("route", &["model", "snapshot"]),
     ("snapshot", &["model", "route"]),
@@ -90,7 +90,8 @@ const ARROWS: [(&str, &[&str]); 19] = [
     ("telemetry", &["model"]),
     ("proxy", &["model", "route", "snapshot", "balance", "transport", "telemetry", "drain"]),
     ("admin", &["model", "snapshot", "telemetry", "drain"]),
-    ("rollout", &["model", "snapshot", "kernel"]),
+    ("tier", &["model", "snapshot"]),
+    ("rollout", &["model", "snapshot", "kernel", "tier"]),
     ("check", &["kernel"]),
     ("app", &[EVERYTHING]),
     // What the command line's verbs end in; only main calls it.

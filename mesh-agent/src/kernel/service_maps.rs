@@ -1,0 +1,130 @@
+//! The maps that hold services, behind a trait: the kernel's own, and a fake for tests of what feeds them.
+
+use std::collections::BTreeMap;
+
+use aya::Ebpf;
+use mesh_common::names;
+use mesh_common::service::{Choice, ChoiceKey, Service, ServiceKey};
+
+use crate::kernel::batch::BatchMap;
+use crate::kernel::maps::TableError;
+
+/// Where services are kept.
+pub(crate) trait ServiceMaps: Send {
+    /// Writes a set.
+    fn put_choices(&mut self, set: u32, table: &[Choice]) -> Result<(), TableError>;
+    /// Removes one; what is not there is no error.
+    fn drop_choices(&mut self, set: u32, count: u32) -> Result<(), TableError>;
+    /// Points a service at a set, by one store.
+    fn put_service(&mut self, key: &ServiceKey, service: Service) -> Result<(), TableError>;
+    /// Removes one; not being there is no error.
+    fn drop_service(&mut self, key: &ServiceKey) -> Result<(), TableError>;
+    /// All services.
+    fn services(&self) -> Result<BTreeMap<ServiceKey, Service>, TableError>;
+    /// Where choices lie.
+    fn choice_keys(&self) -> Result<Vec<ChoiceKey>, TableError>;
+    /// One of them.
+    fn choice(&self, key: ChoiceKey) -> Result<Option<Choice>, TableError>;
+}
+
+/// The kernel's maps.
+pub(crate) struct KernelServices {
+    services: BatchMap<ServiceKey, Service>,
+    choices: BatchMap<ChoiceKey, Choice>,
+}
+
+impl KernelServices {
+    pub(crate) fn take(ebpf: &mut Ebpf) -> Result<Self, TableError> {
+        Ok(Self { services: BatchMap::take(ebpf, names::SERVICES)?, choices: BatchMap::take(ebpf, names::CHOICES)? })
+    }
+}
+
+impl ServiceMaps for KernelServices {
+    fn put_choices(&mut self, set: u32, table: &[Choice]) -> Result<(), TableError> {
+        let keys: Vec<_> = (0..).take(table.len()).map(|index| ChoiceKey { set, index }).collect();
+        self.choices.put(&keys, table)
+    }
+
+    fn drop_choices(&mut self, set: u32, count: u32) -> Result<(), TableError> {
+        let keys: Vec<_> = (0..count).map(|index| ChoiceKey { set, index }).collect();
+        self.choices.remove(&keys)
+    }
+
+    fn put_service(&mut self, key: &ServiceKey, service: Service) -> Result<(), TableError> {
+        self.services.put(&[*key], &[service])
+    }
+
+    fn drop_service(&mut self, key: &ServiceKey) -> Result<(), TableError> {
+        self.services.remove(&[*key])
+    }
+
+    fn services(&self) -> Result<BTreeMap<ServiceKey, Service>, TableError> {
+        Ok(self.services.read()?.into_iter().collect())
+    }
+
+    fn choice_keys(&self) -> Result<Vec<ChoiceKey>, TableError> {
+        Ok(self.choices.read()?.into_iter().map(|(key, _)| key).collect())
+    }
+
+    fn choice(&self, key: ChoiceKey) -> Result<Option<Choice>, TableError> {
+        self.choices.get(&key)
+    }
+}
+
+/// Maps that are no more than maps, hold so many entries, and note what was asked of them.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(crate) struct FakeServices {
+    pub(crate) services: BTreeMap<ServiceKey, Service>,
+    pub(crate) choices: BTreeMap<ChoiceKey, Choice>,
+    pub(crate) room: Option<usize>,
+    pub(crate) log: Vec<&'static str>,
+}
+
+#[cfg(test)]
+impl ServiceMaps for std::sync::Arc<std::sync::Mutex<FakeServices>> {
+    fn put_choices(&mut self, set: u32, table: &[Choice]) -> Result<(), TableError> {
+        let mut fake = self.lock().unwrap();
+        fake.log.push("put choices");
+        for (index, choice) in (0..).zip(table) {
+            if fake.room.is_some_and(|room| fake.choices.len() >= room) {
+                return Err(TableError::Full { map: names::CHOICES });
+            }
+            fake.choices.insert(ChoiceKey { set, index }, *choice);
+        }
+        Ok(())
+    }
+
+    fn drop_choices(&mut self, set: u32, count: u32) -> Result<(), TableError> {
+        let mut fake = self.lock().unwrap();
+        fake.log.push("drop choices");
+        fake.choices.retain(|key, _| key.set != set || key.index >= count);
+        Ok(())
+    }
+
+    fn put_service(&mut self, key: &ServiceKey, service: Service) -> Result<(), TableError> {
+        let mut fake = self.lock().unwrap();
+        fake.log.push("put service");
+        fake.services.insert(*key, service);
+        Ok(())
+    }
+
+    fn drop_service(&mut self, key: &ServiceKey) -> Result<(), TableError> {
+        let mut fake = self.lock().unwrap();
+        fake.log.push("drop service");
+        fake.services.remove(key);
+        Ok(())
+    }
+
+    fn services(&self) -> Result<BTreeMap<ServiceKey, Service>, TableError> {
+        Ok(self.lock().unwrap().services.clone())
+    }
+
+    fn choice_keys(&self) -> Result<Vec<ChoiceKey>, TableError> {
+        Ok(self.lock().unwrap().choices.keys().copied().collect())
+    }
+
+    fn choice(&self, key: ChoiceKey) -> Result<Option<Choice>, TableError> {
+        Ok(self.lock().unwrap().choices.get(&key).copied())
+    }
+}

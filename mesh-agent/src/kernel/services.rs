@@ -1,0 +1,283 @@
+//! Keeps the kernel's services as they should be, one service at a time.
+//!
+//! A connect never sees half of an update: the new set of choices is written first, then the service is pointed at it by one
+//! store. The old set goes at the next look, a second later: a program that still reads it finds it whole.
+//!
+//! What finds no room stays out, and is never left as it was before: TCP then goes to the agent, which knows the listener too;
+//! UDP, which has no other way, is refused.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use mesh_common::service::{self, Choice, ChoiceKey, MAX_CHOICES, MAX_SERVICES, ServiceKey};
+use tracing::{error, warn};
+
+use crate::kernel::alias;
+use crate::kernel::maps::TableError;
+use crate::kernel::service_maps::ServiceMaps;
+use crate::model::service::{Protocol, Service, Services};
+
+/// How much the kernel may be asked to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Services.
+    pub services: usize,
+    /// Endpoints of all services, counted once for each service.
+    pub choices: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { services: MAX_SERVICES as usize, choices: MAX_CHOICES as usize }
+    }
+}
+
+/// The kernel's services, and what they should be.
+pub(crate) struct ServiceTable {
+    maps: Box<dyn ServiceMaps>,
+    limits: Limits,
+    wanted: Services,
+    live: BTreeMap<ServiceKey, Live>,
+    /// Sets that no service names any more.
+    retired: Vec<(u32, u32)>,
+    /// Services that are not in the kernel though they should be.
+    left_out: BTreeSet<ServiceKey>,
+    last_set: u32,
+    in_use: usize,
+    looked: usize,
+}
+
+/// A service as it is in the kernel.
+struct Live {
+    /// What it was made from; `None`: an earlier agent made it.
+    service: Option<Arc<Service>>,
+    entry: service::Service,
+}
+
+impl ServiceTable {
+    /// Over maps in which an earlier agent may have left services. They serve on until the first [`Self::forget`].
+    pub(crate) fn new(maps: Box<dyn ServiceMaps>, limits: Limits) -> Result<Self, TableError> {
+        let found = maps.services()?;
+        let mut sets: BTreeMap<u32, u32> = BTreeMap::new();
+        for key in maps.choice_keys()? {
+            let count = sets.entry(key.set).or_default();
+            *count = (*count).max(key.index.saturating_add(1));
+        }
+        let last_set = sets.keys().next_back().copied().unwrap_or(0);
+        let mut live = BTreeMap::new();
+        for (key, entry) in found {
+            sets.remove(&entry.set);
+            live.insert(key, Live { service: None, entry });
+        }
+        let in_use = live.values().map(|live| live.entry.count as usize).sum();
+        let retired = sets.into_iter().collect();
+        let (wanted, left_out) = Default::default();
+        Ok(Self { maps, limits, wanted, live, retired, left_out, last_set, in_use, looked: 0 })
+    }
+
+    /// How many services found no room, or were refused by the kernel.
+    pub(crate) fn left_out(&self) -> usize {
+        self.left_out.len()
+    }
+
+    /// Takes away what is not in `next`.
+    pub(crate) fn forget(&mut self, next: &Services) {
+        let gone: Vec<_> = self.live.keys().filter(|key| !next.0.contains_key(&place(key))).copied().collect();
+        for key in gone {
+            self.take_away(key);
+        }
+        self.left_out.retain(|key| next.0.contains_key(&place(key)));
+    }
+
+    /// Makes the kernel serve all of `next`.
+    pub(crate) fn learn(&mut self, next: &Services) {
+        self.wanted = next.clone();
+        self.catch_up();
+    }
+
+    /// To be called about once a second: removes what nothing reads any more, and tries again what the kernel refused.
+    pub(crate) fn tick(&mut self) {
+        self.sweep();
+        if !self.left_out.is_empty() {
+            self.catch_up();
+        }
+    }
+
+    /// Compares the kernel's services with what they should be, and as many choices as one look may take; puts right what
+    /// somebody else changed.
+    pub(crate) fn reconcile(&mut self) -> Result<usize, TableError> {
+        let found = self.maps.services()?;
+        let mut wrong: BTreeSet<ServiceKey> = BTreeSet::new();
+        for key in found.keys().filter(|key| !self.live.contains_key(key)) {
+            self.maps.drop_service(key)?;
+            warn!(address = %place(key).1, "a service in the kernel's maps that nobody asked for is removed");
+        }
+        wrong.extend(self.live.iter().filter(|(key, live)| found.get(key) != Some(&live.entry)).map(|(key, _)| *key));
+        wrong.extend(self.damaged()?);
+        for key in &wrong {
+            warn!(address = %place(key).1, "a service in the kernel's maps is not as it should be; putting it right");
+            if let Some(live) = self.live.get_mut(key) {
+                live.service = None;
+            }
+        }
+        self.catch_up();
+        Ok(wrong.len())
+    }
+
+    /// Of a part of the services, a different one each time, those of whose choices some is not as it was written.
+    fn damaged(&mut self) -> Result<Vec<ServiceKey>, TableError> {
+        let mut budget = CHOICES_PER_LOOK;
+        let mut damaged = Vec::new();
+        let start = if self.looked < self.live.len() { self.looked } else { 0 };
+        self.looked = start;
+        for (key, live) in self.live.iter().skip(start) {
+            let Some(service) = &live.service else { continue };
+            let table = alias::table(&service.shares);
+            for (index, choice) in (0..).zip(&table) {
+                if self.maps.choice(ChoiceKey { set: live.entry.set, index })?.as_ref() != Some(choice) {
+                    damaged.push(*key);
+                    break;
+                }
+            }
+            self.looked += 1;
+            budget = budget.saturating_sub(table.len().max(1));
+            if budget == 0 {
+                break;
+            }
+        }
+        Ok(damaged)
+    }
+
+    fn catch_up(&mut self) {
+        let wanted = self.wanted.clone();
+        // Those that could not be taken away when they should have been.
+        self.forget(&wanted);
+        let is_live = |key: &ServiceKey, service: &Arc<Service>, live: &BTreeMap<ServiceKey, Live>| {
+            live.get(key).is_some_and(|live| live.service.as_ref() == Some(service))
+        };
+        for (&(protocol, address), service) in &wanted.0 {
+            let key = key(protocol, address);
+            if is_live(&key, service, &self.live) {
+                self.left_out.remove(&key);
+                continue;
+            }
+            let table = alias::table(&service.shares);
+            let done = self.make_room(&key, &table).and_then(|()| self.put(key, service, &table));
+            match done {
+                Ok(()) => drop(self.left_out.remove(&key)),
+                Err(error) => self.leave_out(key, service, &error),
+            }
+        }
+    }
+
+    /// Whether one more service, or this one with other endpoints, is within the limits.
+    fn make_room(&mut self, key: &ServiceKey, table: &[Choice]) -> Result<(), TableError> {
+        let old = self.live.get(key).map_or(0, |live| live.entry.count as usize);
+        if !self.live.contains_key(key) && self.live.len() >= self.limits.services {
+            return Err(TableError::Full { map: mesh_common::names::SERVICES });
+        }
+        if self.in_use - old + table.len() > self.limits.choices {
+            return Err(TableError::Full { map: mesh_common::names::CHOICES });
+        }
+        // What waits for the next look is as much again at most.
+        let waiting: usize = self.retired.iter().map(|(_, count)| *count as usize).sum();
+        if waiting + self.in_use + table.len() > 2 * self.limits.choices {
+            self.sweep();
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, key: ServiceKey, service: &Arc<Service>, table: &[Choice]) -> Result<(), TableError> {
+        // Set numbers come round after four thousand million updates.
+        self.last_set = self.last_set.wrapping_add(1).max(1);
+        let set = self.last_set;
+        let count = u32::try_from(table.len()).unwrap_or(u32::MAX);
+        let entry = service::Service { set, count };
+        let written = self.maps.put_choices(set, table).and_then(|()| self.maps.put_service(&key, entry));
+        if let Err(error) = written {
+            self.retired.push((set, count));
+            return Err(error);
+        }
+        if let Some(old) = self.live.insert(key, Live { service: Some(Arc::clone(service)), entry }) {
+            self.retire(old.entry);
+        }
+        self.in_use += table.len();
+        Ok(())
+    }
+
+    fn leave_out(&mut self, key: ServiceKey, service: &Service, error: &TableError) {
+        let (protocol, address) = place(&key);
+        let nothing = service::Service { set: 0, count: 0 };
+        if self.live.get(&key).is_none_or(|live| live.entry != nothing) {
+            self.take_away(key);
+        }
+        if protocol == Protocol::Udp {
+            // As good as having no endpoint: refused at once, instead of sent to an address that nobody has.
+            if self.maps.put_service(&key, nothing).is_ok() {
+                self.live.insert(key, Live { service: None, entry: nothing });
+            }
+        }
+        // Said once, though it is tried again every second.
+        if self.left_out.insert(key) {
+            let instead = match protocol {
+                Protocol::Tcp => "its connections go through the agent",
+                Protocol::Udp => "what is sent to it is refused",
+            };
+            error!(listener = %service.listener, %address, %error, "the kernel cannot hold this service; {instead}");
+        }
+    }
+
+    fn take_away(&mut self, key: ServiceKey) {
+        if let Err(error) = self.maps.drop_service(&key) {
+            warn!(address = %place(&key).1, %error, "a service stays in the kernel; trying again");
+            if let Some(live) = self.live.get_mut(&key) {
+                live.service = None;
+            }
+            return;
+        }
+        if let Some(old) = self.live.remove(&key) {
+            self.retire(old.entry);
+        }
+    }
+
+    fn retire(&mut self, entry: service::Service) {
+        self.in_use -= entry.count as usize;
+        if entry.count > 0 {
+            self.retired.push((entry.set, entry.count));
+        }
+    }
+
+    /// Removes the sets that no service names any more.
+    fn sweep(&mut self) {
+        for (set, count) in std::mem::take(&mut self.retired) {
+            if let Err(error) = self.maps.drop_choices(set, count) {
+                warn!(%error, "endpoints that nothing refers to stay in the kernel; trying again");
+                self.retired.push((set, count));
+            }
+        }
+    }
+}
+
+fn key(protocol: Protocol, address: SocketAddr) -> ServiceKey {
+    let protocol = match protocol {
+        Protocol::Tcp => service::Protocol::Tcp,
+        Protocol::Udp => service::Protocol::Udp,
+    };
+    let target = alias::target(address);
+    ServiceKey::new(protocol, target.addr, target.port)
+}
+
+fn place(key: &ServiceKey) -> (Protocol, SocketAddr) {
+    let protocol = match key.protocol() {
+        service::Protocol::Tcp => Protocol::Tcp,
+        service::Protocol::Udp => Protocol::Udp,
+    };
+    (protocol, SocketAddr::new(key.addr.into(), key.port.get()))
+}
+
+/// Choices that one look at the maps reads back, each by a system call.
+const CHOICES_PER_LOOK: usize = 1000;

@@ -1,0 +1,73 @@
+//! Which tier a listener is: derived from the configuration, never configured.
+//!
+//! A service whose every connection ends as bytes to some endpoint needs no agent: the kernel chooses the endpoint while the app
+//! connects (T1). Whatever has to be looked at, changed, timed or bridged keeps it at the agent (T2, T3), which is never wrong:
+//! so a doubt is decided for the agent. Pure: a snapshot in, plain data out.
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::model::filter::DEFAULT_IDLE_TIMEOUT;
+use crate::model::flow::Direction;
+use crate::model::listener::ChainMatch;
+use crate::model::service::{Protocol, Service, Services};
+use crate::snapshot::{LiveChain, LiveFilter, LiveListener, Snapshot, TcpChain};
+
+/// Every service of the snapshot that needs no agent.
+#[must_use]
+pub fn services(snapshot: &Snapshot) -> Services {
+    let service = |live: &Arc<LiveListener>| {
+        let shares = shares(snapshot, live)?;
+        let service = Service { listener: live.config.name.clone(), shares };
+        Some(((Protocol::Tcp, live.config.address), Arc::new(service)))
+    };
+    Services(snapshot.listeners().iter().filter_map(service).collect())
+}
+
+/// The endpoints of a listener that needs no agent, with their shares. `None`: it needs one.
+fn shares(snapshot: &Snapshot, live: &LiveListener) -> Option<Vec<(Option<SocketAddr>, f64)>> {
+    let config = &live.config;
+    let is_service = config.direction == Direction::Outbound && !config.bind && !config.catch_all;
+    if !is_service || config.address.ip().is_unspecified() || config.detect.is_some() {
+        return None;
+    }
+    let LiveFilter::Tcp(tcp) = &only_chain(live)?.filter else { return None };
+    // The kernel closes nothing that is idle. Envoy's hour, which nobody asked for, is given up for a connection that costs
+    // nothing; a time that was written down is kept.
+    if tcp.config.idle_timeout.is_some_and(|timeout| timeout != DEFAULT_IDLE_TIMEOUT) {
+        return None;
+    }
+    multiply_out(snapshot, tcp).filter(|shares| {
+        // An app's socket for IPv4 reaches no IPv6, and one for IPv6 may be told to speak nothing else.
+        shares.iter().all(|(endpoint, _)| endpoint.is_none_or(|it| it.is_ipv4() == config.address.is_ipv4()))
+    })
+}
+
+/// The one chain that takes every connection.
+fn only_chain(live: &LiveListener) -> Option<&LiveChain> {
+    match (live.chains.as_slice(), &live.default_chain) {
+        ([chain], _) if chain.matches == ChainMatch::default() => Some(chain),
+        ([], Some(chain)) => Some(chain),
+        _ => None,
+    }
+}
+
+/// The weights of clusters and endpoints as one. A cluster without endpoints keeps its share, which leads nowhere, as at the
+/// agent.
+fn multiply_out(snapshot: &Snapshot, tcp: &TcpChain) -> Option<Vec<(Option<SocketAddr>, f64)>> {
+    let mut shares = Vec::new();
+    for (slot, weight) in tcp.clusters.each() {
+        let endpoints = &snapshot.cluster(slot)?.endpoints.endpoints;
+        let total: u64 = endpoints.iter().map(|endpoint| u64::from(endpoint.weight)).sum();
+        let share = |of: u32| f64::from(weight) * f64::from(of) / total as f64;
+        shares.extend(endpoints.iter().map(|endpoint| (Some(endpoint.address), share(endpoint.weight))));
+        if endpoints.is_empty() && weight > 0 {
+            shares.push((None, f64::from(weight)));
+        }
+    }
+    let any = shares.iter().any(|(endpoint, _)| endpoint.is_some());
+    Some(if any { shares } else { Vec::new() })
+}

@@ -1,0 +1,103 @@
+//! Listeners as an operator writes them, and which of them the kernel can serve.
+
+use std::collections::HashMap;
+
+use super::*;
+use crate::file;
+use crate::snapshot::Builder;
+
+/// The services of a configuration with clusters `one` and `two` of two endpoints, `heavy` with weights, `six` with IPv6, and
+/// `none`.
+fn services_of(listener: &str) -> Vec<(String, Vec<(String, f64)>)> {
+    let endpoint = |address: &str, port: u16, weight: u32| {
+        format!(
+            "{{load_balancing_weight: {weight}, endpoint: {{address: \
+             {{socket_address: {{address: '{address}', port_value: {port}}}}}}}}}"
+        )
+    };
+    let cluster = |name: &str, endpoints: &[String]| {
+        format!(
+            "  - {{name: {name}, type: STATIC, load_assignment: \
+             {{cluster_name: {name}, endpoints: [{{lb_endpoints: [{}]}}]}}}}\n",
+            endpoints.join(", ")
+        )
+    };
+    let text = format!(
+        "static_resources:\n  clusters:\n{}{}{}{}{}  listeners:\n  - {listener}\n",
+        cluster("one", &[endpoint("10.0.0.1", 81, 1), endpoint("10.0.0.2", 81, 1)]),
+        cluster("two", &[endpoint("10.0.0.3", 81, 1), endpoint("10.0.0.4", 81, 1)]),
+        cluster("heavy", &[endpoint("10.0.0.5", 81, 3), endpoint("10.0.0.6", 81, 1)]),
+        cluster("six", &[endpoint("fd00::1", 81, 1)]),
+        cluster("none", &[]),
+    );
+    let config = file::parse(&text, |_| Vec::new()).expect("a configuration");
+    let (snapshot, rejected) = Builder::default().build(&config.listeners, &config.clusters, &HashMap::new());
+    assert_eq!(rejected, []);
+    let spell = |endpoint: &Option<SocketAddr>| endpoint.map_or("nowhere".to_owned(), |it| it.to_string());
+    let shares = |service: &Service| service.shares.iter().map(|(endpoint, share)| (spell(endpoint), *share)).collect();
+    services(&snapshot).0.iter().map(|((_, address), service)| (address.to_string(), shares(service))).collect()
+}
+
+fn listener(fields: &str, chain: &str) -> String {
+    format!(
+        "{{name: l, address: {{socket_address: {{address: 10.96.0.1, port_value: 80}}}}, bind_to_port: false, \
+         filter_chains: [{{filters: [{chain}]}}]{fields}}}"
+    )
+}
+
+fn tcp(to: &str) -> String {
+    format!(
+        "{{name: tcp, typed_config: {{'@type': \
+         type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: t, {to}}}}}"
+    )
+}
+
+#[track_caller]
+fn check(listener: &str, shares: &[(&str, f64)]) {
+    let shares = shares.iter().map(|(endpoint, share)| ((*endpoint).to_owned(), *share)).collect();
+    assert_eq!(services_of(listener), [("10.96.0.1:80".to_owned(), shares)], "{listener}");
+}
+
+#[test]
+fn bytes_to_endpoints_need_no_agent() {
+    check(&listener("", &tcp("cluster: one")), &[("10.0.0.1:81", 0.5), ("10.0.0.2:81", 0.5)]);
+    check(&listener("", &tcp("cluster: heavy")), &[("10.0.0.5:81", 0.75), ("10.0.0.6:81", 0.25)]);
+    check(&listener("", &tcp("cluster: none")), &[]);
+    check(&listener("", &tcp("cluster: one, idle_timeout: 3600s")), &[("10.0.0.1:81", 0.5), ("10.0.0.2:81", 0.5)]);
+    let original = ", listener_filters: [{name: o, typed_config: {'@type': \
+                    type.googleapis.com/envoy.extensions.filters.listener.original_dst.v3.OriginalDst}}]";
+    check(&listener(original, &tcp("cluster: one")), &[("10.0.0.1:81", 0.5), ("10.0.0.2:81", 0.5)]);
+}
+
+#[test]
+fn weights_of_clusters_and_endpoints_are_multiplied() {
+    let split = "weighted_clusters: {clusters: [{name: heavy, weight: 80}, {name: two, weight: 20}]}";
+    check(
+        &listener("", &tcp(split)),
+        &[("10.0.0.5:81", 60.0), ("10.0.0.6:81", 20.0), ("10.0.0.3:81", 10.0), ("10.0.0.4:81", 10.0)],
+    );
+    let half = "weighted_clusters: {clusters: [{name: one, weight: 1}, {name: none, weight: 1}]}";
+    check(&listener("", &tcp(half)), &[("10.0.0.1:81", 0.5), ("10.0.0.2:81", 0.5), ("nowhere", 1.0)]);
+}
+
+#[test]
+fn what_has_to_be_looked_at_timed_or_bridged_needs_the_agent() {
+    let one = tcp("cluster: one");
+    let inspector = ", listener_filters: [{name: h, typed_config: {'@type': \
+                     type.googleapis.com/envoy.extensions.filters.listener.http_inspector.v3.HttpInspector}}]";
+    let default = format!(", default_filter_chain: {{filters: [{one}]}}");
+    for listener in [
+        listener(inspector, &one),
+        listener(", use_original_dst: true", &one),
+        listener(", traffic_direction: INBOUND", &one),
+        listener("", &one).replace("bind_to_port: false", "bind_to_port: true"),
+        listener("", &one).replace("10.96.0.1", "0.0.0.0"),
+        listener("", &tcp("cluster: one, idle_timeout: 60s")),
+        listener("", &tcp("cluster: six")),
+        listener(&default, &one).replacen("filters:", "filter_chain_match: {destination_port: 80}, filters:", 1),
+    ] {
+        assert_eq!(services_of(&listener), [], "{listener}");
+    }
+    // A default chain that nothing reaches changes nothing.
+    assert_eq!(services_of(&listener(&default, &one)).len(), 1);
+}

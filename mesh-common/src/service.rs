@@ -1,0 +1,175 @@
+//! Services that the kernel serves by itself: which addresses they have, and how an endpoint of one is chosen.
+//!
+//! A service names a *set* by number; the choices of a set lie in another map under (set, index). A set is never changed: an
+//! update writes a new one, points the service at it by one store, and only then removes the old one. A program that is caught
+//! between the two finds no choice and asks for the service again.
+//!
+//! Weights cost nothing: a set is an alias table (Vose), in which every index is as likely as the next and stands for two
+//! endpoints, one of them with the chance that is written there. Any weighted choice is one index, one coin and one look-up.
+
+use crate::flow::{Addr, PortBe};
+
+/// The address of a service, as a workload asks for it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServiceKey {
+    /// Address.
+    pub addr: Addr,
+    /// Port.
+    pub port: PortBe,
+    protocol: u8,
+    pad: u8,
+}
+
+/// What a service is spoken to by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// A connection has one endpoint.
+    Tcp,
+    /// So has a flow: what one socket sends to one service.
+    Udp,
+}
+
+/// A service: which set its endpoints are chosen from. Replaced as a whole.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Number of the set; never used twice.
+    pub set: u32,
+    /// Choices in it. Zero: it has no endpoint, and who asks for it is refused.
+    pub count: u32,
+}
+
+/// Where a choice lies.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ChoiceKey {
+    /// Number of the set.
+    pub set: u32,
+    /// From 0 to the set's size.
+    pub index: u32,
+}
+
+/// One place of a set's alias table.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Taken if the coin is not above the threshold.
+    pub first: Target,
+    /// Taken otherwise.
+    pub other: Target,
+    /// The chance of the first: the coin is any `u32`, each as likely.
+    pub threshold: u32,
+}
+
+/// Where a connection goes in the service's stead.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Target {
+    /// Address.
+    pub addr: Addr,
+    /// Port. Zero: nowhere; this share of the service has no endpoint.
+    pub port: PortBe,
+    pad: u16,
+}
+
+impl ServiceKey {
+    /// The key of a service.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(protocol: Protocol, addr: Addr, port: PortBe) -> Self {
+        let protocol = match protocol {
+            Protocol::Tcp => IPPROTO_TCP,
+            Protocol::Udp => IPPROTO_UDP,
+        };
+        Self { addr, port, protocol, pad: 0 }
+    }
+
+    /// What is spoken.
+    #[must_use]
+    pub const fn protocol(&self) -> Protocol {
+        if self.protocol == IPPROTO_UDP { Protocol::Udp } else { Protocol::Tcp }
+    }
+}
+
+impl Service {
+    /// The index that any `u32` stands for, each as likely. Not a remainder: the kernel divides slowly, and unevenly.
+    #[inline(always)]
+    #[must_use]
+    pub const fn index(&self, random: u32) -> u32 {
+        ((random as u64 * self.count as u64) >> 32) as u32
+    }
+}
+
+impl Choice {
+    /// Which of the two.
+    #[inline(always)]
+    #[must_use]
+    pub const fn toss(&self, coin: u32) -> Target {
+        if coin <= self.threshold { self.first } else { self.other }
+    }
+}
+
+impl Target {
+    /// Where a share goes that has no endpoint.
+    pub const NOWHERE: Self = Self::new(Addr([0; 4]), PortBe(0));
+
+    /// This address and port.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(addr: Addr, port: PortBe) -> Self {
+        Self { addr, port, pad: 0 }
+    }
+
+    /// Whether it is no endpoint at all.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_nowhere(&self) -> bool {
+        self.port.0 == 0
+    }
+}
+
+/// Services on one node.
+pub const MAX_SERVICES: u32 = 16384;
+/// Choices of all services together that are in use. The map holds twice as many: while an update goes on, a set is there twice.
+pub const MAX_CHOICES: u32 = 131_072;
+
+const IPPROTO_TCP: u8 = 6;
+const IPPROTO_UDP: u8 = 17;
+
+const _: () = assert!(size_of::<ServiceKey>() == 20);
+const _: () = assert!(size_of::<Service>() == 8);
+const _: () = assert!(size_of::<ChoiceKey>() == 8);
+const _: () = assert!(size_of::<Target>() == 20);
+const _: () = assert!(size_of::<Choice>() == 44);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_index_is_reached_and_none_beyond() {
+        let service = Service { set: 1, count: 3 };
+        assert_eq!(service.index(0), 0);
+        assert_eq!(service.index(u32::MAX / 2), 1);
+        assert_eq!(service.index(u32::MAX), 2);
+        assert_eq!(Service { set: 1, count: 1 }.index(u32::MAX), 0);
+    }
+
+    #[test]
+    fn the_coin_falls_on_either_side() {
+        let target = |port| Target::new(Addr::v4(1), PortBe::new(port));
+        let choice = Choice { first: target(1), other: target(2), threshold: 9 };
+        assert_eq!((choice.toss(9), choice.toss(10)), (target(1), target(2)));
+        let certain = Choice { threshold: u32::MAX, ..choice };
+        assert_eq!(certain.toss(u32::MAX), target(1));
+    }
+
+    #[test]
+    fn a_service_of_one_protocol_is_none_of_the_other() {
+        let key = |protocol| ServiceKey::new(protocol, Addr::v4(1), PortBe::new(53));
+        assert_ne!(key(Protocol::Tcp), key(Protocol::Udp));
+        assert_eq!(key(Protocol::Udp).protocol(), Protocol::Udp);
+        assert_eq!(key(Protocol::Tcp).protocol(), Protocol::Tcp);
+    }
+}

@@ -1,0 +1,48 @@
+//! Services of the kernel's own: is this destination one, and which of its endpoints is it to be.
+
+use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
+use mesh_common::decide::{Failure, Offer};
+use mesh_common::service::{ChoiceKey, Service, ServiceKey, Target};
+
+use crate::maps::{CHOICES, SERVICES};
+
+/// What is offered at this address.
+#[inline(always)]
+pub(crate) fn find(key: &ServiceKey) -> Option<Service> {
+    // SAFETY: the map is not preallocated: an entry that is replaced meanwhile is freed after this program has run.
+    unsafe { SERVICES.get(key) }.copied()
+}
+
+/// The same as a question asks it.
+#[inline(always)]
+pub(crate) fn offer(service: Option<Service>) -> Offer {
+    match service {
+        None => Offer::Nothing,
+        Some(service) if service.count == 0 => Offer::NoEndpoint,
+        Some(_) => Offer::Endpoints,
+    }
+}
+
+/// An endpoint of the service that `find` found. Its set may have been replaced and removed since; then the service names the
+/// new one already.
+#[inline(always)]
+pub(crate) fn choose(key: &ServiceKey, service: Service) -> Result<Target, Failure> {
+    match draw(service) {
+        Some(target) => Ok(target),
+        None => find(key).and_then(draw).ok_or(Failure::NoChoice),
+    }
+}
+
+#[inline(always)]
+fn draw(service: Service) -> Option<Target> {
+    let index = service.index(random());
+    // SAFETY: as for the services.
+    let choice = unsafe { CHOICES.get(ChoiceKey { set: service.set, index }) }?;
+    Some(choice.toss(random()))
+}
+
+#[inline(always)]
+fn random() -> u32 {
+    // SAFETY: takes nothing.
+    unsafe { bpf_get_prandom_u32() }
+}
