@@ -91,8 +91,7 @@ async fn redis(stage: &Stage, gateway: &Gateway) -> anyhow::Result<()> {
     // Nobody else in this world asks for a service that needs no agent.
     let metrics = stage.agent().admin().metrics()?;
     let direct = metrics.sum("bowline_kernel_direct_total", &[]);
-    let edge = [("source", "ratings"), ("destination", "redis")];
-    let connections = metrics.sum("bowline_tcp_connections_total", &edge);
+    let connections = metrics.sum("bowline_tcp_connections_total", &[("source", "ratings")]);
     ensure!(connections >= 2.0, "{connections} connections from ratings to redis were counted");
     ensure!(direct >= connections, "{connections} connections to redis, only {direct} sent to it by the kernel");
     println!("redis: {connections} connections, sent to it by the kernel");

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use harness::config::{agent_tcp, all_to, bootstrap, cluster, http, service, with};
+use harness::config::{agent_tcp, all_to, bootstrap, cluster, http, service, tcp, with};
 use harness::echo::HttpServer;
 use harness::tcp::echo;
 use harness::wire::Wire;
@@ -209,5 +209,29 @@ fn workloads_of_the_hosts_namespace_are_told_by_cgroup() -> anyhow::Result<()> {
     // Whatever becomes of it: the host may have a route to anywhere.
     connect(false)?;
     assert_eq!(steered()?, 1.0, "the rest of the host isn't meshed");
+    Ok(())
+}
+
+#[test]
+fn what_the_kernel_serves_is_listed_as_such() -> anyhow::Result<()> {
+    let world = world_or_skip!("client", "server");
+    let (client, server) = (world.pod("client"), world.pod("server"));
+    let at = server.at(7)[0];
+    let _server = server.enter(|| echo(at))?;
+    let agent = mesh(&world, &["client"], &[service(vips(7)[0], tcp("echo"))], &[cluster("echo", &[at])])?;
+    let mut wire = client.enter(|| Wire::connect(vips(7)[0]))?;
+    wire.send("through")?;
+    assert_eq!(wire.read_exact(7)?, b"through");
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let listed = loop {
+        let connections = agent.admin().json("/connections")?;
+        match connections.as_array().and_then(|list| list.first().cloned()) {
+            Some(listed) => break listed,
+            None => assert!(Instant::now() < deadline, "nothing listed: {}", agent.log()),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert_eq!((&listed["tier"], &listed["destination"]), (&json!("T1"), &json!("echo")), "{listed}");
+    assert_eq!(listed["original_destination"], vips(7)[0].to_string(), "{listed}");
     Ok(())
 }

@@ -141,7 +141,7 @@ fn told(record: &Record) -> Option<Event> {
         client,
         asked: end(record.asked, record.asked_port),
         server,
-        reason: Reason { label: why.describe().0, bypass: true },
+        reason: Reason { label: why.describe().0, bypass: !is_the_mesh_s(why) },
         age: Duration::from_nanos(record.at.saturating_sub(record.since)),
         numbers: Numbers {
             sent: record.sent,
@@ -152,6 +152,11 @@ fn told(record: &Record) -> Option<Event> {
             round_trip: (record.srtt_us > 0).then(|| Duration::from_micros(record.srtt_us.into())),
         },
     })
+}
+
+/// Whether the mesh itself decided where the connection goes, or that it goes nowhere.
+fn is_the_mesh_s(why: Counter) -> bool {
+    matches!(why, Counter::Direct | Counter::DeniedNoEndpoint)
 }
 
 fn end(addr: Addr, port: PortBe) -> SocketAddr {
