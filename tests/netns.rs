@@ -2,6 +2,8 @@
 
 #[path = "netns/detect.rs"]
 mod detect;
+#[path = "netns/endurance.rs"]
+mod endurance;
 #[path = "netns/http.rs"]
 mod http;
 #[path = "netns/isolation.rs"]

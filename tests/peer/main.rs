@@ -7,6 +7,7 @@
 mod connect;
 mod odd;
 mod soak;
+mod storm;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -53,6 +54,8 @@ enum Role {
     Odd(odd::Plan),
     /// Holds many connections to an echo server while others come and go
     Soak(soak::Plan),
+    /// Opens and resets connections as fast as it can
+    Storm(storm::Plan),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -64,6 +67,7 @@ fn main() -> anyhow::Result<()> {
         Role::Connect(plan) => connect::run(&plan),
         Role::Odd(plan) => odd::run(&plan),
         Role::Soak(plan) => soak::run(&plan),
+        Role::Storm(plan) => storm::run(&plan),
     }
 }
 
