@@ -6,6 +6,7 @@
 mod check;
 mod gateway;
 mod rules;
+mod screen;
 mod service;
 mod stage;
 mod table;
@@ -30,7 +31,7 @@ struct Cli {
     #[arg(long, default_value_t = 9080)]
     port: u16,
     /// Page views in a second that the demo makes itself
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(..=1000))]
     rate: u32,
     #[command(subcommand)]
     role: Option<Command>,
@@ -65,7 +66,11 @@ fn demo(cli: &Cli) -> anyhow::Result<()> {
         // asked for first: setting the stage blocks.
         tokio::select! {
             biased;
-            () = interrupted() => Ok(()),
+            () = interrupted() => {
+                // Below the `^C` that the terminal shows.
+                println!();
+                Ok(())
+            }
             ended = play(cli) => ended,
         }
     })

@@ -2,20 +2,21 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
-use std::io::{IsTerminal, stdout};
+use std::io::{Write as _, stdout};
 use std::time::Duration;
 
 use harness::metrics::{Metrics, Sample, quantile};
 
 use crate::gateway::Gateway;
+use crate::screen::Size;
 use crate::stage::Stage;
 
 /// Shows the table every `pause`, until it is interrupted or the agent is gone.
 pub(crate) async fn show(stage: &Stage, gateway: &Gateway, pause: Duration) -> anyhow::Result<()> {
-    let live = stdout().is_terminal();
-    let pause = if live { pause } else { 5 * pause };
+    let pause = if Size::now().is_some() { pause } else { 5 * pause };
     let mut scrapes = VecDeque::from([Scrape::default()]);
-    println!("{}", hints(stage, gateway));
+    let hints = hints(stage, gateway);
+    println!("{hints}");
     loop {
         tokio::time::sleep(pause).await;
         scrapes.push_back(Scrape::of(&stage.agent().admin().metrics()?));
@@ -26,13 +27,11 @@ pub(crate) async fn show(stage: &Stage, gateway: &Gateway, pause: Duration) -> a
         if let Some(trouble) = gateway.trouble() {
             let _ = writeln!(screen, "\nlast page view that failed: {trouble}");
         }
-        if live {
-            // Home, then each line to its end, then whatever is left below.
-            let lines = format!("{}\n{screen}", hints(stage, gateway)).replace('\n', "\x1b[K\n");
-            print!("\x1b[H{lines}\x1b[J");
-        } else {
-            println!("{screen}");
+        match Size::now() {
+            Some(size) => print!("{}", size.redraw(&hints, &screen)),
+            None => println!("{screen}"),
         }
+        stdout().flush()?;
     }
 }
 
