@@ -18,6 +18,7 @@ mod batch;
 pub(crate) mod bpffs;
 pub(crate) mod capability;
 pub(crate) mod cgroup;
+mod claims;
 pub(crate) mod counters;
 pub(crate) mod events;
 pub(crate) mod loader;

@@ -51,16 +51,16 @@ impl Rollout {
 
     /// Tells a kernel side that was not there before what is live.
     pub fn introduce(&self, kernel: &mut dyn Shortcuts) {
-        let services = tier::services(&self.current);
-        kernel.forget(&services);
-        kernel.learn(&services);
+        let next = tier::by_kernel(&self.current);
+        kernel.forget(&next);
+        kernel.learn(&next);
     }
 
     fn go_live(&mut self, snapshot: Snapshot, kernel: &mut dyn Shortcuts) {
-        let services = tier::services(&snapshot);
-        kernel.forget(&services);
+        let next = tier::by_kernel(&snapshot);
+        kernel.forget(&next);
         self.current = self.publisher.publish(snapshot);
-        kernel.learn(&services);
+        kernel.learn(&next);
     }
 
     /// A reader of what is live, for one thread.

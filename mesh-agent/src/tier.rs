@@ -13,12 +13,29 @@ use std::sync::Arc;
 use crate::model::filter::DEFAULT_IDLE_TIMEOUT;
 use crate::model::flow::Direction;
 use crate::model::listener::ChainMatch;
-use crate::model::service::{Protocol, Service, Services};
+use crate::model::service::{ByKernel, Claims, Protocol, Service, Services};
 use crate::snapshot::{LiveChain, LiveFilter, LiveListener, Snapshot, TcpChain};
 
-/// Every service of the snapshot that needs no agent.
+/// What the kernel does by itself under this snapshot.
 #[must_use]
-pub fn services(snapshot: &Snapshot) -> Services {
+pub fn by_kernel(snapshot: &Snapshot) -> ByKernel {
+    ByKernel { services: services(snapshot), inbound: claims(snapshot) }
+}
+
+/// What comes in must see the agent where some listener could take it. What no listener takes would pass through the agent as it
+/// is: it may as well pass it by.
+fn claims(snapshot: &Snapshot) -> Claims {
+    let mut claims = Claims::default();
+    for live in snapshot.listeners().iter().filter(|live| live.config.direction == Direction::Inbound) {
+        let address = live.config.address;
+        claims.all |= live.config.catch_all;
+        claims.ports.insert(((!address.ip().is_unspecified()).then_some(address.ip()), address.port()));
+    }
+    claims
+}
+
+/// Every service of the snapshot that needs no agent.
+fn services(snapshot: &Snapshot) -> Services {
     let service = |live: &Arc<LiveListener>| {
         let shares = shares(snapshot, live)?;
         let service = Service { listener: live.config.name.clone(), shares };

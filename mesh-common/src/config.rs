@@ -34,6 +34,9 @@ pub const REPORT_EVERY: u64 = 5_000_000_000;
 /// Words of the bitmap of excluded ports.
 pub const PORT_WORDS: u32 = 65536 / 64;
 
+/// The word after them, in the bitmap of ports that the agent claims: not zero, it claims all.
+pub const ALL_PORTS: u32 = PORT_WORDS;
+
 /// How many levels of cgroups are searched upwards for a workload that shares its namespace.
 pub const CGROUP_LEVELS: u32 = 16;
 

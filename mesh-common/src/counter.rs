@@ -38,6 +38,8 @@ pub enum Counter {
     InboundLocal,
     /// Connections to workloads at excluded ports or addresses.
     InboundExcluded,
+    /// Connections to workloads at ports that the agent has nothing to do with.
+    InboundUnclaimed,
     /// Connections to permissive workloads let through because steering failed.
     InboundPassedFailed,
     /// Connections to enforced workloads dropped because steering failed.
@@ -54,7 +56,7 @@ pub enum Counter {
 
 impl Counter {
     /// All of them, each at its own place.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Steered,
         Self::Direct,
         Self::PassedLocal,
@@ -72,6 +74,7 @@ impl Counter {
         Self::InboundSteered,
         Self::InboundLocal,
         Self::InboundExcluded,
+        Self::InboundUnclaimed,
         Self::InboundPassedFailed,
         Self::InboundDeniedFailed,
         Self::EventsLostConnect,
@@ -108,6 +111,7 @@ impl Counter {
             Self::InboundSteered => ("inbound_steered", "Connections to workloads sent to the agent"),
             Self::InboundLocal => ("inbound_local", "Connections to workloads from inside their namespace"),
             Self::InboundExcluded => ("inbound_excluded", "Connections to workloads at excluded ports or addresses"),
+            Self::InboundUnclaimed => ("inbound_unclaimed", "Connections to workloads at ports without a listener"),
             Self::InboundPassedFailed => ("inbound_passed_failed", "Connections let in because steering failed"),
             Self::InboundDeniedFailed => ("inbound_denied_failed", "Connections dropped because steering failed"),
             Self::EventsLostConnect => ("events_lost_connect", "Events of connect lost: the ring is full"),

@@ -29,6 +29,8 @@ pub enum Question {
         destination: Addr,
         /// The port or the address is excluded.
         excluded: bool,
+        /// The agent has something to do with what comes in at this port.
+        claimed: bool,
     },
     /// A connection that goes this way was to be steered, and could not be.
     Failed(Way),
@@ -101,6 +103,7 @@ pub fn decide(workload: &Workload, question: Question) -> Verdict {
             Verdict::Pass(Counter::InboundLocal)
         }
         Question::Accept { excluded: true, .. } => Verdict::Pass(Counter::InboundExcluded),
+        Question::Accept { claimed: false, .. } => Verdict::Pass(Counter::InboundUnclaimed),
         Question::Accept { destination, .. } => Verdict::Steer(destination.family()),
         Question::Failed(way) => by_mode(workload.mode(), way),
     }

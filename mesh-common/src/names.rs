@@ -27,6 +27,8 @@ pub const LISTENERS: &str = "LISTENERS";
 pub const WATCHED: &str = "WATCHED";
 /// Ring of what happens to those connections.
 pub const EVENTS: &str = "EVENTS";
+/// Bitmap of one pod's ports at which the agent has something to do with what comes in.
+pub const CLAIMED: &str = "CLAIMED";
 /// Ring of the programs' log lines; the name is aya-log's.
 pub const LOG: &str = "AYA_LOGS";
 
@@ -53,7 +55,7 @@ pub const CGROUP_PROGRAMS: [&str; 5] = [CONNECT4, CONNECT6, PEERNAME4, PEERNAME6
 /// All programs.
 pub const PROGRAMS: [&str; 6] = [CONNECT4, CONNECT6, PEERNAME4, PEERNAME6, HANDSHAKE, INBOUND];
 /// The maps that are pinned under `maps/` of the pin path.
-pub const MAPS: [&str; 13] = [
+pub const MAPS: [&str; 14] = [
     NETNS,
     CGROUPS,
     KNOBS,
@@ -64,6 +66,7 @@ pub const MAPS: [&str; 13] = [
     SERVICES,
     CHOICES,
     COUNTERS,
+    CLAIMED,
     LISTENERS,
     WATCHED,
     EVENTS,

@@ -12,7 +12,7 @@ use mesh_common::flow::{Addr, PortBe};
 
 use crate::context;
 use crate::emit::settle;
-use crate::exclude::is_excluded;
+use crate::exclude::{is_claimed, is_excluded};
 use crate::maps::{LISTENERS, POD};
 use crate::report::{now, report_refusal};
 
@@ -27,7 +27,8 @@ pub(crate) fn accept(ctx: &SkLookupContext) -> Option<Verdict> {
     let (client, destination) = addresses(ctx);
     // SAFETY: as above.
     let port = PortBe::new(unsafe { (*ctx.lookup).local_port } as u16);
-    let question = Question::Accept { client, destination, excluded: is_excluded(destination, port) };
+    let question =
+        Question::Accept { client, destination, excluded: is_excluded(destination, port), claimed: is_claimed(port) };
     let outcome = match decide(&pod, question) {
         Verdict::Steer(family) => LISTENERS
             .redirect_sk_lookup(ctx, family.slot(), 0)

@@ -56,6 +56,9 @@ pub(crate) static CHOICES: HashMap<ChoiceKey, Choice> = HashMap::with_max_entrie
 pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::ALL.len() as u32, 0);
 
 #[map]
+pub(crate) static CLAIMED: Array<u64> = Array::with_max_entries(PORT_WORDS + 1, 0);
+
+#[map]
 pub(crate) static LISTENERS: SockMap = SockMap::with_max_entries(2, 0);
 
 /// The workload for which `inbound` was loaded: `sk_lookup` programs have no way to ask for the namespace they run in, so

@@ -82,7 +82,7 @@ pub(crate) fn accepted(ctx: &SockOpsContext) {
     if socket.watched().is_some_and(|inherited| inherited.is_agent()) {
         return;
     }
-    let why = if is_excluded(local, port) { Counter::InboundExcluded } else { Counter::InboundPassedFailed };
+    let why = if is_excluded(local, port) { Counter::InboundExcluded } else { Counter::InboundUnclaimed };
     let mut watched = Watched::new(Way::Inbound, workload.pod, why, now());
     watched.establish();
     socket.watch(watched);

@@ -6,6 +6,7 @@ use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use mesh_agent::model::flow::Direction;
+use mesh_agent::model::service::{ByKernel, Claims, Services, Shortcuts as _};
 use socket2::Domain;
 
 use crate::rig::{connect, listen};
@@ -65,5 +66,44 @@ fn a_client_that_is_not_presented_is_the_agent() -> anyhow::Result<()> {
     let listener = listen(server, to)?;
     let stream = server.enter(|| TcpStream::connect(to))?;
     assert_eq!(listener.accept()?.1, stream.local_addr()?);
+    Ok(())
+}
+
+#[test]
+fn what_no_listener_claims_passes_the_agent_by() -> anyhow::Result<()> {
+    let mut rig = rig_or_skip!(with |config: &mut mesh_agent::model::config::Mesh| {
+        config.workloads.retain(|workload| workload.name.as_str() == "server");
+    }; "client", "server");
+    let claim = |rig: &mut crate::rig::Rig, inbound: Claims| {
+        let next = ByKernel { services: Services::default(), inbound };
+        rig.mesh.forget(&next);
+        rig.mesh.learn(&next);
+    };
+    let ports = |ports: &[u16]| Claims { all: false, ports: ports.iter().map(|port| (None, *port)).collect() };
+    let [v4, v6] = rig.pod("server").at(80);
+    let app = [listen(rig.pod("server"), v4)?, listen(rig.pod("server"), v6)?];
+    for (claims, steered) in [
+        (Claims { all: true, ..Claims::default() }, true),
+        (ports(&[79, 81, 8080]), false),
+        (ports(&[80]), true),
+        (ports(&[]), false),
+    ] {
+        claim(&mut rig, claims.clone());
+        for to in [v4, v6] {
+            let before = (rig.count("inbound_steered"), rig.count("inbound_unclaimed"));
+            connect(rig.pod("client"), &[&to.to_string()])?;
+            let after = (rig.count("inbound_steered"), rig.count("inbound_unclaimed"));
+            let expected = if steered { (before.0 + 1, before.1) } else { (before.0, before.1 + 1) };
+            assert_eq!(after, expected, "{claims:?} {to}");
+        }
+    }
+    // The app itself accepted two by each family, from the client itself.
+    for listener in app {
+        listener.set_nonblocking(true)?;
+        for _ in 0..2 {
+            assert!(rig.pod("client").at(0).map(|own| own.ip()).contains(&listener.accept()?.1.ip()));
+        }
+        assert!(listener.accept().is_err());
+    }
     Ok(())
 }

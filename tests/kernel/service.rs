@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use harness::tcp::echo;
 use mesh_agent::model::config;
-use mesh_agent::model::service::{Protocol, Service, Services, Shortcuts as _};
+use mesh_agent::model::service::{ByKernel, Claims, Protocol, Service, Services, Shortcuts as _};
 use mesh_agent::pod::Limits;
 
 use crate::rig::{Rig, address, connect};
@@ -29,9 +29,15 @@ fn services(protocol: Protocol, each: &[(&str, &[(SocketAddr, f64)])]) -> Servic
     Services(each.iter().map(service).collect())
 }
 
+/// And whatever comes in is the agent's.
+fn by_kernel(services: &Services) -> ByKernel {
+    ByKernel { services: services.clone(), inbound: Claims { all: true, ..Claims::default() } }
+}
+
 fn learn(rig: &mut Rig, services: &Services) {
-    rig.mesh.forget(services);
-    rig.mesh.learn(services);
+    let next = by_kernel(services);
+    rig.mesh.forget(&next);
+    rig.mesh.learn(&next);
 }
 
 #[test]
@@ -114,7 +120,7 @@ fn no_connection_fails_while_endpoints_change() -> anyhow::Result<()> {
             // From one endpoint to four, and which ones: all at once.
             let from = updates % 4;
             let some: Vec<_> = endpoints.iter().cycle().skip(from).take(1 + updates % 3).copied().collect();
-            let next = services(Protocol::Tcp, &[("10.96.0.1:80", &some)]);
+            let next = by_kernel(&services(Protocol::Tcp, &[("10.96.0.1:80", &some)]));
             mesh.forget(&next);
             mesh.learn(&next);
             if updates.is_multiple_of(7) {

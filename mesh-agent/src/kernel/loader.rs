@@ -18,6 +18,7 @@ use mesh_common::workload::Workload;
 
 use crate::kernel::capability;
 use crate::kernel::cgroup::CgroupError;
+use crate::kernel::claims::ClaimTable;
 use crate::kernel::counters::CounterMap;
 use crate::kernel::events::Ring;
 use crate::kernel::log::Logger;
@@ -25,6 +26,7 @@ use crate::kernel::maps::{ExcludedTables, KernelTables, TableError, refused, tak
 use crate::kernel::plan::Excluded;
 use crate::kernel::service_maps::KernelServices;
 use crate::kernel::services::Limits;
+use crate::model::service::Claimed;
 
 /// Why the kernel side can't be had. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -86,8 +88,16 @@ pub(crate) struct Told {
 
 /// The program of one pod's namespace, attached. Dropping it detaches it.
 pub(crate) struct Inbound {
+    claims: ClaimTable,
     _ebpf: Ebpf,
     _listeners: SockMap<MapData>,
+}
+
+impl Inbound {
+    /// What is to be brought to the agent; at first, everything is.
+    pub(crate) fn claim(&mut self, claimed: &Claimed) -> Result<(), TableError> {
+        self.claims.set(claimed)
+    }
 }
 
 /// Whether this process may do any of this at all.
@@ -103,7 +113,7 @@ pub(crate) fn load(log: bool, limits: Limits) -> Result<Parts, KernelError> {
         load_program(&mut ebpf, name)?;
     }
     // A program keeps the maps it uses; those of the inbound program are not needed in this copy.
-    drop(ebpf.take_map(names::LISTENERS));
+    drop((ebpf.take_map(names::LISTENERS), ebpf.take_map(names::CLAIMED)));
     Ok(Parts {
         tables: KernelTables::take(&mut ebpf)?,
         services: KernelServices::take(&mut ebpf)?,
@@ -148,6 +158,7 @@ pub(crate) fn inbound<'a>(
     for (family, listener) in listeners {
         map.set(family.slot(), listener, 0).map_err(refused(names::LISTENERS))?;
     }
+    let claims = ClaimTable::take(&mut ebpf)?;
     let told = Told {
         counters: CounterMap::take(&mut ebpf)?,
         events: take(&mut ebpf, names::EVENTS)?,
@@ -159,7 +170,7 @@ pub(crate) fn inbound<'a>(
     let refusal = |source| KernelError::Program { program: names::INBOUND, source: Box::new(source) };
     let program: &mut SkLookup = program(&mut ebpf, names::INBOUND)?.try_into().map_err(refusal)?;
     program.attach(netns).map_err(refusal)?;
-    Ok((Inbound { _ebpf: ebpf, _listeners: map }, told))
+    Ok((Inbound { claims, _ebpf: ebpf, _listeners: map }, told))
 }
 
 /// The object's maps made and its programs relocated, none of them loaded.

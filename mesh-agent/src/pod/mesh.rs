@@ -25,7 +25,7 @@ use crate::kernel::steering::KernelSteering;
 use crate::kernel::sync::Sync;
 use crate::model::event::Event;
 use crate::model::flow::{Direction, Pod, Steering};
-use crate::model::service::{Services, Shortcuts};
+use crate::model::service::{ByKernel, Claimed, Shortcuts};
 use crate::model::{config, workload};
 use crate::pod::netns::{Netns, NetnsError};
 use crate::pod::own_cgroup::{OwnCgroup, OwnCgroupError};
@@ -113,6 +113,22 @@ struct Running {
     member: Member,
     outbound: [PortBe; 2],
     inbound: Option<Inbound>,
+    claimed: Claimed,
+}
+
+impl Running {
+    fn claim(&mut self, claimed: Claimed) {
+        self.claimed = claimed;
+        self.tell();
+    }
+
+    /// What could not be told is told again at the next look.
+    fn tell(&mut self) {
+        let done = self.inbound.as_mut().map_or(Ok(()), |inbound| inbound.claim(&self.claimed));
+        if let Err(error) = done {
+            warn!(workload = %self.member.pod.workload.name, %error, "what comes in may be steered by an older configuration");
+        }
+    }
 }
 
 impl Mesh {
@@ -198,6 +214,7 @@ impl Mesh {
             done = self.sync.reconcile().map(drop);
         }
         self.services.tick();
+        self.members.iter_mut().for_each(Running::tell);
         if looks {
             done = done.and(self.services.reconcile().map(drop));
         }
@@ -276,7 +293,7 @@ impl Mesh {
             }
         };
         self.pods.push(Arc::clone(&member.pod));
-        self.members.push(Running { member, outbound: ports, inbound });
+        self.members.push(Running { member, outbound: ports, inbound, claimed: Claimed::All });
         Ok(())
     }
 
@@ -304,12 +321,19 @@ impl Mesh {
 }
 
 impl Shortcuts for Mesh {
-    fn forget(&mut self, next: &Services) {
-        self.services.forget(next);
+    fn forget(&mut self, next: &ByKernel) {
+        self.services.forget(&next.services);
+        for running in &mut self.members {
+            let claimed = next.inbound.of(&running.member.pod.workload.addresses);
+            running.claim(running.claimed.both(&claimed));
+        }
     }
 
-    fn learn(&mut self, next: &Services) {
-        self.services.learn(next);
+    fn learn(&mut self, next: &ByKernel) {
+        self.services.learn(&next.services);
+        for running in &mut self.members {
+            running.claim(next.inbound.of(&running.member.pod.workload.addresses));
+        }
     }
 }
 

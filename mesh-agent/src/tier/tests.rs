@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::*;
 use crate::file;
+use crate::model::service::Claimed;
 use crate::snapshot::Builder;
 
 /// The services of a configuration with clusters `one` and `two` of two endpoints, `heavy` with weights, `six` with IPv6, and
@@ -100,4 +101,36 @@ fn what_has_to_be_looked_at_timed_or_bridged_needs_the_agent() {
     }
     // A default chain that nothing reaches changes nothing.
     assert_eq!(services_of(&listener(&default, &one)).len(), 1);
+}
+
+#[test]
+fn only_what_a_listener_could_take_is_claimed() {
+    let all = |listeners: &[(&str, &str)]| {
+        let listener = |(n, (address, fields)): (usize, &(&str, &str))| {
+            format!(
+                "  - {{name: l{n}, address: {{socket_address: {{address: '{address}', port_value: {}}}}}, bind_to_port: false, \
+                 traffic_direction: INBOUND, filter_chains: [{{filters: [{}]}}]{fields}}}\n",
+                80 + n,
+                tcp("cluster: c")
+            )
+        };
+        let listeners: String = listeners.iter().enumerate().map(listener).collect();
+        let text = format!(
+            "static_resources:\n  clusters:\n  - {{name: c, type: STATIC, load_assignment: {{cluster_name: c}}}}\n  \
+             listeners:\n{listeners}"
+        );
+        let config = file::parse(&text, |_| Vec::new()).expect("a configuration");
+        let (snapshot, _) = Builder::default().build(&config.listeners, &config.clusters, &HashMap::new());
+        by_kernel(&snapshot).inbound
+    };
+    let ports = |ports: &[u16]| Claimed::Ports(ports.iter().copied().collect());
+    let one = ["10.0.0.1".parse().expect("an address")];
+    let claims = all(&[("0.0.0.0", ""), ("10.0.0.1", ""), ("10.0.0.2", "")]);
+    assert_eq!(claims.of(&one), ports(&[80, 81]));
+    assert_eq!(claims.of(&[]), ports(&[80, 81, 82]));
+    assert_eq!(all(&[("0.0.0.0", ""), ("0.0.0.0", ", use_original_dst: true")]).of(&one), Claimed::All);
+    // What is outbound claims nothing.
+    assert_eq!(Claims::default().of(&one), ports(&[]));
+    assert_eq!(ports(&[1, 2]).both(&ports(&[2, 3])), ports(&[2]));
+    assert_eq!(ports(&[1, 2]).both(&Claimed::All), ports(&[1, 2]));
 }

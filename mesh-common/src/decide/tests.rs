@@ -22,7 +22,7 @@ fn offered(destination: &str, offer: Offer) -> Question {
 }
 
 fn accept(client: &str, destination: &str) -> Question {
-    Question::Accept { client: addr(client), destination: addr(destination), excluded: false }
+    Question::Accept { client: addr(client), destination: addr(destination), excluded: false, claimed: true }
 }
 
 #[track_caller]
@@ -80,8 +80,13 @@ fn what_comes_from_outside_is_steered_and_what_the_agent_delivers_is_not() {
     check(accept("127.0.0.1", "127.0.0.1"), Verdict::Pass(Counter::InboundLocal));
     check(accept("10.0.0.1", "127.0.0.1"), Verdict::Pass(Counter::InboundLocal));
     check(accept("::1", "::1"), Verdict::Pass(Counter::InboundLocal));
-    let question = Question::Accept { client: addr("10.0.0.9"), destination: addr("10.0.0.1"), excluded: true };
-    check(question, Verdict::Pass(Counter::InboundExcluded));
+    let question = |excluded, claimed| {
+        let (client, destination) = (addr("10.0.0.9"), addr("10.0.0.1"));
+        Question::Accept { client, destination, excluded, claimed }
+    };
+    check(question(true, true), Verdict::Pass(Counter::InboundExcluded));
+    check(question(true, false), Verdict::Pass(Counter::InboundExcluded));
+    check(question(false, false), Verdict::Pass(Counter::InboundUnclaimed));
 }
 
 #[test]
