@@ -18,6 +18,9 @@ use crate::pods::{self, Args};
 pub(crate) fn run(args: &Args) -> Result<()> {
     let world = World::build(&["app", "server"])?;
     let backend = world.pod("server").at(PORT)[0];
+    // Rules are looked at only on the way to somewhere; a real pod has a default route.
+    let route = world.pod("app").run("ip", &["route", "add", "10.96.0.0/16", "dev", "eth0"])?;
+    ensure!(route.status.success(), "{}", route.text());
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let server = world.pod("server").enter(|| pods::listen(backend))?;
