@@ -22,6 +22,7 @@ mod near;
 mod node;
 mod place;
 mod problem;
+mod rbac;
 #[cfg(test)]
 pub(crate) mod reference;
 mod route;

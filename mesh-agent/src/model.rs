@@ -3,6 +3,7 @@
 //! Everything here is plain data (`Clone + Eq`), parsed at the edge by [`crate::decode`] and never checked again. Runtime state
 //! (pools, counters, picked endpoints) is built from it and lives elsewhere. This module knows no YAML, no protobuf, no socket.
 
+pub mod authz;
 pub mod cluster;
 pub mod config;
 pub mod event;

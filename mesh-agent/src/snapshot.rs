@@ -16,6 +16,7 @@ use std::sync::Arc;
 pub use build::{Builder, Rejected};
 pub use publish::{Publisher, Reader};
 
+use crate::model::authz::Rules;
 use crate::model::cluster::{Cluster, Endpoint};
 use crate::model::filter::{HttpConnectionManager, TcpProxy};
 use crate::model::flow::Direction;
@@ -108,6 +109,8 @@ pub struct LiveListener {
 pub struct LiveChain {
     /// Which connections it takes.
     pub matches: ChainMatch,
+    /// Which of those may go on.
+    pub authorization: Vec<Rules>,
     /// What it does with them.
     pub filter: LiveFilter,
 }

@@ -51,7 +51,12 @@ fn shares(snapshot: &Snapshot, live: &LiveListener) -> Option<Vec<(Option<Socket
     if !is_service || config.address.ip().is_unspecified() || config.detect.is_some() {
         return None;
     }
-    let LiveFilter::Tcp(tcp) = &only_chain(live)?.filter else { return None };
+    let chain = only_chain(live)?;
+    // The agent asks the policy.
+    if !chain.authorization.is_empty() {
+        return None;
+    }
+    let LiveFilter::Tcp(tcp) = &chain.filter else { return None };
     // The kernel closes nothing that is idle. Envoy's hour, which nobody asked for, is given up for a connection that costs
     // nothing; a time that was written down is kept.
     if tcp.config.idle_timeout.is_some_and(|timeout| timeout != DEFAULT_IDLE_TIMEOUT) {

@@ -7,6 +7,7 @@ mod cluster;
 mod http;
 mod listener;
 mod object;
+mod rbac;
 mod route;
 #[cfg(test)]
 mod tests;

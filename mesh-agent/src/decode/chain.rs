@@ -1,4 +1,4 @@
-//! Filter chains: which connections one takes, and its one terminal filter (`envoy.config.listener.v3.FilterChain`).
+//! Filter chains: which connections one takes, who may have it, and its one terminal filter (`envoy.config.listener.v3.FilterChain`).
 
 use std::sync::Arc;
 
@@ -7,8 +7,10 @@ use crate::decode::at::At;
 use crate::decode::fields::Fields;
 use crate::decode::http::{HTTP_CONNECTION_MANAGER, http_connection_manager};
 use crate::decode::kind::Kind;
+use crate::decode::rbac::{RBAC, rbac};
 use crate::decode::tcp::{TCP_PROXY, tcp_proxy};
 use crate::decode::unique::Unique;
+use crate::model::authz::Rules;
 use crate::model::filter::NetworkFilter;
 use crate::model::listener::{ChainMatch, FilterChain};
 
@@ -32,15 +34,43 @@ pub(crate) fn chain(fields: &Fields<'_>, taken: Option<&Unique>) -> Option<Filte
     }
     fields.message("transport_socket", TRANSPORT_SOCKET, transport_socket);
     fields.only_flag("use_proxy_proto", false);
-    let mut filters = fields.messages("filters", FILTER, filter);
-    match fields.get("filters", &Kind::list(Kind::Message(FILTER))) {
-        Some(at) if at.list().is_some_and(|filters| filters.len() != 1) => {
-            at.rule("must be exactly one filter: http_connection_manager or tcp_proxy");
-        }
-        Some(_) => {}
-        None => fields.missing("filters"),
+    let (authorization, filter) = filters(fields)?;
+    Some(FilterChain { name, matches, authorization, filter })
+}
+
+/// One filter of a chain.
+enum Filter {
+    /// Lets a connection through, or not.
+    Rules(Rules),
+    /// Carries it.
+    Terminal(NetworkFilter),
+}
+
+/// Rules, then the one filter that carries the connection.
+fn filters(fields: &Fields<'_>) -> Option<(Vec<Rules>, NetworkFilter)> {
+    let decoded = fields.messages("filters", FILTER, |fields| Some(filter(fields)));
+    let Some(at) = fields.get("filters", &Kind::list(Kind::Message(FILTER))) else {
+        fields.missing("filters");
+        return None;
+    };
+    // What could not be decoded was reported, and may have been either.
+    let (last, before) = match decoded.split_last() {
+        Some((last, before)) => (Some(last), before),
+        None => (None, &[][..]),
+    };
+    let is_rules = |filter: &Option<Filter>| !matches!(filter, Some(Filter::Terminal(_)));
+    let is_terminal = !matches!(last, None | Some(Some(Filter::Rules(_))));
+    if at.list().is_some() && !(is_terminal && before.iter().all(is_rules)) {
+        at.rule("must end with one http_connection_manager or tcp_proxy; before it, only rbac");
     }
-    Some(FilterChain { name, matches, filter: filters.pop()? })
+    let mut rules = Vec::new();
+    for filter in decoded {
+        match filter? {
+            Filter::Rules(found) => rules.push(found),
+            Filter::Terminal(filter) => return Some((rules, filter)),
+        }
+    }
+    None
 }
 
 fn chain_match(fields: &Fields<'_>) -> Option<ChainMatch> {
@@ -62,16 +92,17 @@ fn chain_match(fields: &Fields<'_>) -> Option<ChainMatch> {
     })
 }
 
-fn filter(fields: &Fields<'_>) -> Option<NetworkFilter> {
+fn filter(fields: &Fields<'_>) -> Option<Filter> {
     fields.require_text("name");
     fields.refuse("config_discovery", "it comes with xDS; use typed_config");
     fields.any(
         "typed_config",
         &[
             (HTTP_CONNECTION_MANAGER, &|fields| {
-                http_connection_manager(fields).map(|http| NetworkFilter::Http(Arc::new(http)))
+                http_connection_manager(fields).map(|http| Filter::Terminal(NetworkFilter::Http(Arc::new(http))))
             }),
-            (TCP_PROXY, &|fields| tcp_proxy(fields).map(|tcp| NetworkFilter::Tcp(Arc::new(tcp)))),
+            (TCP_PROXY, &|fields| tcp_proxy(fields).map(|tcp| Filter::Terminal(NetworkFilter::Tcp(Arc::new(tcp))))),
+            (RBAC, &|fields| rbac(fields).map(Filter::Rules)),
         ],
         &[],
     )

@@ -215,6 +215,21 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// The same where the values are messages.
+    pub(crate) fn message_map(
+        &self,
+        name: &'static str,
+        message: &'static str,
+        mut visit: impl FnMut(&str, &Fields<'_>),
+    ) {
+        self.free_map(name, Kind::Message(message), |key, at| {
+            Fields::read(*at, message, |fields| {
+                visit(key, fields);
+                Some(())
+            });
+        });
+    }
+
     /// Reports that a field is not set.
     pub(crate) fn missing(&self, name: &'static str) {
         let path = self.at.path.field(name);

@@ -32,6 +32,8 @@ pub struct Pod {
     pub id: PodId,
     /// What the configuration says of it.
     pub workload: Workload,
+    /// Its name in policies: `spiffe://TRUST_DOMAIN/ns/NAMESPACE/sa/SERVICE_ACCOUNT`.
+    pub identity: Arc<str>,
     /// Where its sockets live.
     pub netns: Arc<dyn OpenSocket>,
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::model::authz::Rules;
 use crate::model::filter::NetworkFilter;
 use crate::model::flow::Direction;
 use crate::model::name::ListenerName;
@@ -46,6 +47,8 @@ pub struct FilterChain {
     pub name: String,
     /// Which connections it takes.
     pub matches: ChainMatch,
+    /// Which of those may go on. All of these rules must let one through.
+    pub authorization: Vec<Rules>,
     /// What it does with them.
     pub filter: NetworkFilter,
 }

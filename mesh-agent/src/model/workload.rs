@@ -27,6 +27,14 @@ pub struct Workload {
     pub mode: Mode,
 }
 
+impl Workload {
+    /// Its name in policies (SPIFFE, as Istio forms it).
+    #[must_use]
+    pub fn identity(&self, trust_domain: &str) -> String {
+        format!("spiffe://{trust_domain}/ns/{}/sa/{}", self.namespace, self.service_account)
+    }
+}
+
 /// What to do where the mesh can't do its work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {

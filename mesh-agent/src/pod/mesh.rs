@@ -142,7 +142,8 @@ impl Mesh {
         loader::may_load()?;
         let cgroups = Cgroups::find()?;
         let home = Netns::home()?;
-        let members = registry::find(&config.workloads, &home, &cgroups).map_err(MeshError::Workloads)?;
+        let members =
+            registry::find(&config.workloads, &config.trust_domain, &home, &cgroups).map_err(MeshError::Workloads)?;
         let parts = loader::load(options.kernel_log, options.limits)?;
         let own_cgroup = OwnCgroup::enter(&cgroups)?;
         let excluded = Excluded::new(&config.kernel.exclude_ports, &config.kernel.exclude_cidrs);

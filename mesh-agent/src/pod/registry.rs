@@ -93,6 +93,7 @@ impl Member {
 /// Finds all workloads, or says what is wrong with every one that can't be meshed.
 pub(crate) fn find(
     workloads: &[Workload],
+    trust_domain: &str,
     home: &Arc<Netns>,
     cgroups: &Cgroups,
 ) -> Result<Vec<Member>, Vec<RegistryError>> {
@@ -108,7 +109,12 @@ pub(crate) fn find(
     if !errors.is_empty() {
         return Err(errors);
     }
-    Ok(found.into_iter().zip(keys).zip(1..).map(|((found, key), id)| found.member(PodId(id), key)).collect())
+    Ok(found
+        .into_iter()
+        .zip(keys)
+        .zip(1..)
+        .map(|((found, key), id)| found.member(PodId(id), key, trust_domain))
+        .collect())
 }
 
 struct Found<'a> {
@@ -160,9 +166,10 @@ impl<'a> Found<'a> {
         }
     }
 
-    fn member(self, id: PodId, key: Key) -> Member {
+    fn member(self, id: PodId, key: Key, trust_domain: &str) -> Member {
         let netns = Arc::clone(&self.netns);
-        let pod = Arc::new(Pod { id, workload: self.workload.clone(), netns });
+        let identity = self.workload.identity(trust_domain).into();
+        let pod = Arc::new(Pod { id, workload: self.workload.clone(), identity, netns });
         Member { pod, netns: self.netns, key, watched: self.watched }
     }
 }

@@ -144,7 +144,7 @@ impl Builder {
                 LiveFilter::Tcp(Arc::new(TcpChain { config: Arc::clone(config), clusters }))
             }
         };
-        Ok(LiveChain { matches: chain.matches.clone(), filter })
+        Ok(LiveChain { matches: chain.matches.clone(), authorization: chain.authorization.clone(), filter })
     }
 }
 

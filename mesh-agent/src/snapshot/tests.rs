@@ -42,6 +42,7 @@ fn listener(name: &str, address: &str, cluster: &str, catch_all: bool) -> Arc<Li
         chains: vec![FilterChain {
             name: String::new(),
             matches: ChainMatch::default(),
+            authorization: Vec::new(),
             filter: NetworkFilter::Tcp(Arc::new(tcp)),
         }],
         default_chain: None,

@@ -71,6 +71,14 @@ fn bytes_to_endpoints_need_no_agent() {
 }
 
 #[test]
+fn a_policy_is_asked_by_the_agent() {
+    let rules = "{name: r, typed_config: {'@type': \
+                 type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC, stat_prefix: r, rules: {}}}";
+    let chain = format!("{rules}, {}", tcp("cluster: one"));
+    assert_eq!(services_of(&listener("", &chain)), []);
+}
+
+#[test]
 fn weights_of_clusters_and_endpoints_are_multiplied() {
     let split = "weighted_clusters: {clusters: [{name: heavy, weight: 80}, {name: two, weight: 20}]}";
     check(

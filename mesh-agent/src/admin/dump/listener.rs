@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::admin::dump::address;
 use crate::admin::dump::http::connection_manager;
 use crate::admin::dump::object::{Object, duration, limit};
+use crate::admin::dump::rbac::rbac;
 use crate::model::filter::{NetworkFilter, TcpProxy, WeightedCluster};
 use crate::model::flow::Direction;
 use crate::model::listener::{ChainMatch, FilterChain, Listener};
@@ -42,10 +43,11 @@ fn chain(chain: &FilterChain) -> Value {
         }
         NetworkFilter::Tcp(config) => filter("envoy.filters.network.tcp_proxy", tcp_proxy(config)),
     };
+    let filters: Vec<_> = chain.authorization.iter().map(rbac).chain([filter]).collect();
     Object::default()
         .text("name", &chain.name)
         .set("filter_chain_match", chain_match(&chain.matches))
-        .set("filters", json!([filter]))
+        .set("filters", filters)
         .done()
 }
 
@@ -75,7 +77,7 @@ pub(super) fn weighted(clusters: &[WeightedCluster]) -> Value {
     json!({ "clusters": clusters.iter().map(each).collect::<Vec<_>>() })
 }
 
-fn cidr(net: &IpNet) -> Value {
+pub(super) fn cidr(net: &IpNet) -> Value {
     json!({ "address_prefix": net.addr().to_string(), "prefix_len": net.prefix_len() })
 }
 

@@ -83,7 +83,7 @@ fn query_match(query: &QueryMatch) -> Value {
     .done()
 }
 
-fn string_match(matcher: &StringMatch) -> Value {
+pub(super) fn string_match(matcher: &StringMatch) -> Value {
     let (key, value) = match &matcher.kind {
         StringMatchKind::Exact(text) => ("exact", json!(text)),
         StringMatchKind::Prefix(text) => ("prefix", json!(text)),

@@ -34,10 +34,11 @@ const AROUND: [(&str, &str, &str); 6] = [
 ];
 
 /// Short forms of the longest names.
-const SHORT: [(&str, &str); 5] = [
+const SHORT: [(&str, &str); 6] = [
     ("HCM", "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"),
     ("ROUTER", "envoy.extensions.filters.http.router.v3.Router"),
     ("TCP", "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"),
+    ("RBAC", "envoy.extensions.filters.network.rbac.v3.RBAC"),
     ("INSPECTOR", "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector"),
     ("UPSTREAM", "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"),
 ];

@@ -5,7 +5,7 @@ use crate::decode::{self, Entry, Node, Problem, Value};
 use crate::file::yaml;
 
 /// Maps whose keys are the user's own.
-const FREE_MAPS: [&str; 2] = ["labels", "typed_extension_protocol_options"];
+const FREE_MAPS: [&str; 3] = ["labels", "policies", "typed_extension_protocol_options"];
 
 #[test]
 fn a_stranger_in_any_message_is_reported() {

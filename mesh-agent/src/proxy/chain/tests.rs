@@ -18,7 +18,7 @@ fn chain(name: &str, matches: ChainMatch) -> FilterChain {
         clusters: vec![WeightedCluster { name: "c".into(), weight: 1 }],
         idle_timeout: None,
     };
-    FilterChain { name: name.to_owned(), matches, filter: NetworkFilter::Tcp(Arc::new(tcp)) }
+    FilterChain { name: name.to_owned(), matches, authorization: Vec::new(), filter: NetworkFilter::Tcp(Arc::new(tcp)) }
 }
 
 fn listener(chains: Vec<FilterChain>, default_chain: Option<FilterChain>) -> Arc<LiveListener> {

@@ -95,6 +95,7 @@ impl World {
             chains: vec![FilterChain {
                 name: String::new(),
                 matches: ChainMatch::default(),
+                authorization: Vec::new(),
                 filter: NetworkFilter::Http(Arc::new(manager)),
             }],
             default_chain: None,
