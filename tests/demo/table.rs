@@ -41,12 +41,12 @@ fn hints(stage: &Stage, gateway: &Gateway) -> String {
     let (reviews, redis) = (stage.world().pod("reviews-v1").netns(), stage.world().pod("redis").netns());
     format!(
         "Bookinfo is up: http://{at}/productpage\n\n\
-         \x20 curl -s http://{at}/api/v1/products/0                     reviews of v1 or v3\n\
-         \x20 curl -s http://{at}/api/v1/products/0 -b user=jason       always v2\n\
+         \x20 curl -s http://{at}/api/v1/products/0                  v1 or v3\n\
+         \x20 curl -s http://{at}/api/v1/products/0 -b user=jason    always v2\n\
          \x20 ip netns exec {page} curl -s http://details:9080/details/0\n\
          \x20 ip netns exec {reviews} curl -6 -s http://ratings:9080/ratings/0\n\
          \x20 ip netns exec {redis} redis-cli hset ratings:0 Reviewer1 1\n\
-         \x20 iptables-save; nft list ruleset                                 nothing of ours\n\n\
+         \x20 iptables-save; nft list ruleset                              none of ours\n\n\
          Ctrl-C ends it and leaves nothing behind.\n"
     )
 }

@@ -52,6 +52,8 @@ const REST: Duration = Duration::from_millis(20);
 /// Accepts until draining starts, then waits for what was accepted.
 pub(super) async fn accept(worker: Rc<Worker>, entry: Entry, listener: TcpListener) {
     let mut connections = JoinSet::new();
+    // Until nothing more is accepted: a connection has no guard of its own before that.
+    let accepting = worker.drain.active();
     let draining = worker.drain.signaled();
     tokio::pin!(draining);
     loop {
@@ -76,6 +78,7 @@ pub(super) async fn accept(worker: Rc<Worker>, entry: Entry, listener: TcpListen
         }
     }
     drop(listener);
+    drop(accepting);
     while let Some(ended) = connections.join_next().await {
         report(ended);
     }
@@ -133,3 +136,6 @@ fn report(ended: Result<(), JoinError>) {
         tracing::error!(%error, "a connection's task panicked; the connection is closed, others go on");
     }
 }
+
+#[cfg(test)]
+mod tests;
