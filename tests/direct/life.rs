@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use harness::agent::Options;
+use harness::agent::{Agent, Options};
 use harness::config::{all_to, bootstrap, cluster, http, listener, own_address, with};
 use harness::wire::Wire;
 use serde_json::json;
@@ -148,4 +148,27 @@ fn a_log_that_nobody_takes_is_lost_and_nothing_else() -> anyhow::Result<()> {
     agent.stop()?;
     assert_eq!(options.refuse(json!({ "bogus": 1 }))?.status.code(), Some(2));
     Ok(())
+}
+
+#[test]
+fn descriptors_that_ran_out_are_told_once_and_survived() -> anyhow::Result<()> {
+    let upstream = harness::echo::HttpServer::local("echo")?;
+    let address = own_address(10000);
+    let config = bootstrap(&[listener(address, http(all_to("echo")))], &[cluster("echo", &[upstream.address()])]);
+    let mut agent = Options::no_kernel().under(&["prlimit", "--nofile=64:64"]).start(config)?;
+    let held = (0..200).map(|_| Wire::connect(address)).collect::<Result<Vec<_>, _>>()?;
+    let told = |agent: &Agent| agent.log().lines().filter(|line| line.contains("cannot accept connections")).count();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while told(&agent) == 0 {
+        assert!(Instant::now() < deadline, "nothing was said: {}", agent.log());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // Some twenty attempts of each thread, which all fail.
+    std::thread::sleep(Duration::from_millis(400));
+    assert!(told(&agent) <= 2, "once for each thread: {}", agent.log());
+    drop(held);
+    let mut client = Wire::connect(address)?;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n")?;
+    assert_eq!(client.response()?.status, 200);
+    agent.stop()
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 
 use crate::model::flow::{Direction, Pod, PodId};
 use crate::model::name::ListenerName;
@@ -48,6 +49,8 @@ impl Entry {
 
 /// How long accepting rests when it fails for want of resources: an error is then likely to come again at once.
 const REST: Duration = Duration::from_millis(20);
+/// How often that is worth a line of the log.
+const TELL_AGAIN: Duration = Duration::from_secs(10);
 
 /// Accepts until draining starts, then waits for what was accepted.
 pub(super) async fn accept(worker: Rc<Worker>, entry: Entry, listener: TcpListener) {
@@ -56,6 +59,7 @@ pub(super) async fn accept(worker: Rc<Worker>, entry: Entry, listener: TcpListen
     let accepting = worker.drain.active();
     let draining = worker.drain.signaled();
     tokio::pin!(draining);
+    let mut told: Option<Instant> = None;
     loop {
         tokio::select! {
             () = &mut draining => break,
@@ -71,7 +75,11 @@ pub(super) async fn accept(worker: Rc<Worker>, entry: Entry, listener: TcpListen
                 }
                 Err(error) if is_the_clients(&error) => {}
                 Err(error) => {
-                    tracing::warn!(entry = ?entry.key(), %error, "cannot accept connections");
+                    // Until descriptors are free, every attempt ends like this.
+                    if told.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
+                        told = Some(Instant::now());
+                        tracing::warn!(entry = ?entry.key(), %error, "cannot accept connections; trying again");
+                    }
                     tokio::time::sleep(REST).await;
                 }
             },
