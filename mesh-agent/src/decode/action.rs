@@ -6,7 +6,7 @@ use http::StatusCode;
 use crate::decode::fields::Fields;
 use crate::decode::http::upgrade_type;
 use crate::decode::kind::Kind;
-use crate::decode::route::{L7, header_changes};
+use crate::decode::route::{LATER, header_changes};
 use crate::decode::route_match::header_name;
 use crate::decode::tcp::{check_weights, cluster_name, require_cluster_name};
 use crate::decode::unique::Unique;
@@ -30,12 +30,15 @@ const LARGEST_BODY: usize = 4096;
 pub(crate) fn forward(fields: &Fields<'_>) -> Option<Forward> {
     fields.require_one_of(
         &["cluster", "weighted_clusters"],
-        &[("cluster_header", L7), ("cluster_specifier_plugin", L7), ("inline_cluster_specifier_plugin", L7)],
+        &[("cluster_header", LATER), ("cluster_specifier_plugin", LATER), ("inline_cluster_specifier_plugin", LATER)],
     );
     let one = cluster_name(fields, "cluster").map(|name| vec![WeightedCluster { name, weight: 1 }]);
     let many = fields.message("weighted_clusters", WEIGHTED, weighted);
     let host = host_rewrite(fields);
-    fields.one_of(&["prefix_rewrite"], &[("regex_rewrite", L7), ("path_rewrite_policy", L7), ("path_rewrite", L7)]);
+    fields.one_of(
+        &["prefix_rewrite"],
+        &[("regex_rewrite", LATER), ("path_rewrite_policy", LATER), ("path_rewrite", LATER)],
+    );
     let path = fields.header_value("prefix_rewrite").map_or(PathRewrite::Keep, PathRewrite::Prefix);
     let idle_timeout = match fields.duration("idle_timeout") {
         None => IdleTimeout::Inherit,
@@ -59,14 +62,14 @@ pub(crate) fn forward(fields: &Fields<'_>) -> Option<Forward> {
     fields.only_choice("priority", "DEFAULT", 0);
     for name in ["retry_policy", "request_mirror_policies", "hash_policy", "rate_limits", "max_stream_duration", "cors"]
     {
-        fields.refuse(name, L7);
+        fields.refuse(name, LATER);
     }
     Some(Forward { clusters: one.or(many)?, timeout, idle_timeout, host, path, upgrades, cluster_not_found })
 }
 
 fn weighted(fields: &Fields<'_>) -> Option<Vec<WeightedCluster>> {
     let clusters = fields.messages("clusters", WEIGHT, |fields| {
-        fields.refuse("cluster_header", L7);
+        fields.refuse("cluster_header", LATER);
         let name = require_cluster_name(fields, "name");
         let kind = Kind::Integer(0, u32::MAX.into());
         let weight = fields.require("weight", &kind).and_then(|at| at.integer(0, u32::MAX.into()));
@@ -88,7 +91,7 @@ fn weighted(fields: &Fields<'_>) -> Option<Vec<WeightedCluster>> {
 fn host_rewrite(fields: &Fields<'_>) -> HostRewrite {
     fields.one_of(
         &["host_rewrite_literal", "auto_host_rewrite", "host_rewrite_header"],
-        &[("host_rewrite_path_regex", L7), ("host_rewrite", L7)],
+        &[("host_rewrite_path_regex", LATER), ("host_rewrite", LATER)],
     );
     let literal = fields.header_value("host_rewrite_literal").map(HostRewrite::Literal);
     let auto = fields.flag("auto_host_rewrite", false).then_some(HostRewrite::Auto);
@@ -101,7 +104,7 @@ pub(crate) fn redirect(fields: &Fields<'_>) -> Option<Redirect> {
     fields.one_of(&["https_redirect", "scheme_redirect"], &[]);
     let https = fields.flag("https_redirect", false).then_some(RedirectScheme::Https);
     let scheme = fields.header_value("scheme_redirect").map(RedirectScheme::Literal);
-    fields.one_of(&["path_redirect", "prefix_rewrite"], &[("regex_rewrite", L7)]);
+    fields.one_of(&["path_redirect", "prefix_rewrite"], &[("regex_rewrite", LATER)]);
     let path = fields.header_value("path_redirect").map(RedirectPath::Replace);
     let prefix = fields.header_value("prefix_rewrite").map(RedirectPath::Prefix);
     Some(Redirect {
@@ -128,7 +131,7 @@ pub(crate) fn direct_response(fields: &Fields<'_>) -> Option<DirectResponse> {
     let kind = Kind::Integer(200, 599);
     let status = fields.require("status", &kind).and_then(|at| at.integer(200, 599));
     let body = fields.message("body", DATA_SOURCE, data_source);
-    fields.refuse("body_format", L7);
+    fields.refuse("body_format", LATER);
     let status = u16::try_from(status?).ok().and_then(|status| StatusCode::from_u16(status).ok());
     Some(DirectResponse { status: status?, body: body.unwrap_or_default() })
 }

@@ -73,7 +73,7 @@ fn static_resources(fields: &Fields<'_>, context: &Context, config: &mut Config)
     let taken = Listeners::default();
     let listeners = fields.messages("listeners", LISTENER, |fields| listener(fields, &taken));
     config.listeners = listeners.into_iter().map(Arc::new).collect();
-    fields.refuse("secrets", "TLS comes with the security issue");
+    fields.refuse("secrets", "there is no TLS yet");
     for (cluster, place) in context.wanted_clusters.take() {
         if !names.contains(cluster.as_str()) {
             context.report(place, Problem::NoSuchCluster(cluster.to_string()));

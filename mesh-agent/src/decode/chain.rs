@@ -23,7 +23,7 @@ const TLS: [(&str, &str); 2] = [
     ("envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext", LATER),
     ("envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext", LATER),
 ];
-const LATER: &str = "TLS comes with the security issue";
+const LATER: &str = "there is no TLS yet";
 
 /// One chain. `taken` are the matches of its siblings; the default chain has none.
 pub(crate) fn chain(fields: &Fields<'_>, taken: Option<&Unique>) -> Option<FilterChain> {
@@ -77,7 +77,7 @@ fn chain_match(fields: &Fields<'_>) -> Option<ChainMatch> {
     let networks = |name| fields.messages(name, CIDR_RANGE, cidr_range);
     let port = |at: &At<'_>| at.integer(1, 65535).and_then(|port| u16::try_from(port).ok());
     let text = |at: &At<'_>| at.text().map(str::to_owned);
-    // What a connection without TLS has; the security issue brings the other.
+    // What a connection without TLS has; the other comes with TLS.
     fields.only_text("transport_protocol", "raw_buffer");
     fields.only_choice("source_type", "ANY", 0);
     fields.refuse("server_names", LATER);

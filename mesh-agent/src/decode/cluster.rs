@@ -33,7 +33,7 @@ pub(crate) fn cluster(fields: &Fields<'_>) -> Option<Cluster> {
     fields.only_flag("ignore_health_on_host_removal", false);
     fields.only_flag("close_connections_on_host_health_failure", false);
     for later in ["circuit_breakers", "health_checks", "outlier_detection", "common_lb_config", "lb_subset_config"] {
-        fields.refuse(later, "it comes with the L7 issue");
+        fields.refuse(later, "it is not there yet");
     }
     Some(Cluster { name: name?, discovery: discovery?, connect_timeout, protocol, balance })
 }
@@ -77,7 +77,7 @@ fn discovery(fields: &Fields<'_>) -> Option<Discovery> {
 }
 
 fn balance(fields: &Fields<'_>) -> BalancePolicy {
-    const LATER: &str = "load balancing other than ROUND_ROBIN comes with the L7 issue";
+    const LATER: &str = "there is only ROUND_ROBIN yet";
     let later = [
         ("LEAST_REQUEST", 1, LATER),
         ("RING_HASH", 2, LATER),
@@ -114,7 +114,7 @@ fn protocol(fields: &Fields<'_>) -> UpstreamProtocol {
 fn http_options(fields: &Fields<'_>) -> Option<UpstreamProtocol> {
     fields.require_one_of(
         &["explicit_http_config", "use_downstream_protocol_config"],
-        &[("auto_config", "it needs TLS, which comes with the security issue")],
+        &[("auto_config", "it needs TLS, which is not there yet")],
     );
     let explicit = fields.message("explicit_http_config", EXPLICIT, |fields| {
         let names = ["http_protocol_options", "http2_protocol_options"];

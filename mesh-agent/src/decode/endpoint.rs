@@ -57,7 +57,7 @@ fn lb_endpoint(fields: &Fields<'_>, sites: &mut Sites) -> u32 {
     fields.only_choice("health_status", "HEALTHY", 1);
     fields.require_one_of(&["endpoint"], &[("endpoint_name", LATER)]);
     fields.message("endpoint", ENDPOINT, |fields| {
-        fields.refuse("health_check_config", "health checks come with the L7 issue");
+        fields.refuse("health_check_config", "there are no health checks yet");
         fields.refuse("additional_addresses", LATER);
         match sites {
             Sites::Addresses(endpoints) => {

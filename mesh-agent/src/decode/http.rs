@@ -114,7 +114,7 @@ fn only_defaults(fields: &Fields<'_>) {
     }
     fields.only_choice("path_with_escaped_slashes_action", "KEEP_UNCHANGED", 1);
     fields.only_choice("forward_client_cert_details", "SANITIZE", 0);
-    fields.refuse("access_log", "access logs come with the observability issue");
-    fields.refuse("tracing", "it comes with the observability issue");
-    fields.refuse("local_reply_config", "it comes with the L7 issue");
+    fields.refuse("access_log", "there are no access logs yet");
+    fields.refuse("tracing", "it is not there yet");
+    fields.refuse("local_reply_config", "it is not there yet");
 }

@@ -12,31 +12,30 @@ pub(crate) const HTTP2: &str = "envoy.config.core.v3.Http2ProtocolOptions";
 pub(crate) const HTTP_FILTER: &str = "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter";
 const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
 
-/// Filters that have an issue of their own.
-const LATER: [(&str, &str); 20] = [
-    ("envoy.extensions.filters.http.adaptive_concurrency.v3.AdaptiveConcurrency", L7),
-    ("envoy.extensions.filters.http.buffer.v3.Buffer", L7),
-    ("envoy.extensions.filters.http.compressor.v3.Compressor", L7),
-    ("envoy.extensions.filters.http.cors.v3.Cors", L7),
-    ("envoy.extensions.filters.http.decompressor.v3.Decompressor", L7),
-    ("envoy.extensions.filters.http.ext_authz.v3.ExtAuthz", SECURITY),
-    ("envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor", L7),
-    ("envoy.extensions.filters.http.fault.v3.HTTPFault", L7),
-    ("envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder", L7),
-    ("envoy.extensions.filters.http.grpc_stats.v3.FilterConfig", L7),
-    ("envoy.extensions.filters.http.grpc_web.v3.GrpcWeb", L7),
-    ("envoy.extensions.filters.http.header_mutation.v3.HeaderMutation", L7),
-    ("envoy.extensions.filters.http.health_check.v3.HealthCheck", L7),
-    ("envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication", SECURITY),
-    ("envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit", L7),
-    ("envoy.extensions.filters.http.lua.v3.Lua", L7),
-    ("envoy.extensions.filters.http.ratelimit.v3.RateLimit", L7),
-    ("envoy.extensions.filters.http.rbac.v3.RBAC", SECURITY),
-    ("envoy.extensions.filters.http.stateful_session.v3.StatefulSession", L7),
-    ("envoy.extensions.filters.http.wasm.v3.Wasm", "it comes with the Wasm issue"),
+/// Filters that are known and not there yet.
+const FILTERS: [(&str, &str); 20] = [
+    ("envoy.extensions.filters.http.adaptive_concurrency.v3.AdaptiveConcurrency", LATER),
+    ("envoy.extensions.filters.http.buffer.v3.Buffer", LATER),
+    ("envoy.extensions.filters.http.compressor.v3.Compressor", LATER),
+    ("envoy.extensions.filters.http.cors.v3.Cors", LATER),
+    ("envoy.extensions.filters.http.decompressor.v3.Decompressor", LATER),
+    ("envoy.extensions.filters.http.ext_authz.v3.ExtAuthz", LATER),
+    ("envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor", LATER),
+    ("envoy.extensions.filters.http.fault.v3.HTTPFault", LATER),
+    ("envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder", LATER),
+    ("envoy.extensions.filters.http.grpc_stats.v3.FilterConfig", LATER),
+    ("envoy.extensions.filters.http.grpc_web.v3.GrpcWeb", LATER),
+    ("envoy.extensions.filters.http.header_mutation.v3.HeaderMutation", LATER),
+    ("envoy.extensions.filters.http.health_check.v3.HealthCheck", LATER),
+    ("envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication", LATER),
+    ("envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit", LATER),
+    ("envoy.extensions.filters.http.lua.v3.Lua", LATER),
+    ("envoy.extensions.filters.http.ratelimit.v3.RateLimit", LATER),
+    ("envoy.extensions.filters.http.rbac.v3.RBAC", LATER),
+    ("envoy.extensions.filters.http.stateful_session.v3.StatefulSession", LATER),
+    ("envoy.extensions.filters.http.wasm.v3.Wasm", LATER),
 ];
-const L7: &str = "it comes with the L7 issue";
-const SECURITY: &str = "it comes with the security issue";
+const LATER: &str = "it is not there yet";
 
 const IDLE: Duration = Duration::from_secs(3600);
 const HEADERS_COUNT: u32 = 100;
@@ -106,7 +105,7 @@ pub(crate) fn http_filters(fields: &Fields<'_>, message: &'static str) -> bool {
         fields.only_flag("is_optional", false);
         fields.only_flag("disabled", false);
         fields.refuse("config_discovery", "it comes with xDS; use typed_config");
-        suppress |= fields.any("typed_config", &[(ROUTER, &router)], &LATER)?;
+        suppress |= fields.any("typed_config", &[(ROUTER, &router)], &FILTERS)?;
         Some(())
     });
     match written {
@@ -121,6 +120,6 @@ pub(crate) fn http_filters(fields: &Fields<'_>, message: &'static str) -> bool {
 fn router(fields: &Fields<'_>) -> Option<bool> {
     fields.only_flag("start_child_span", false);
     fields.only_flag("respect_expected_rq_timeout", false);
-    fields.refuse("upstream_log", "access logs come with the observability issue");
+    fields.refuse("upstream_log", "there are no access logs yet");
     Some(fields.flag("suppress_envoy_headers", false))
 }

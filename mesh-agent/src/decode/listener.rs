@@ -113,7 +113,7 @@ fn detect(fields: &Fields<'_>) -> Option<Detect> {
         fields.any(
             "typed_config",
             &[(HTTP_INSPECTOR, &|_| Some(Filter::Http)), (ORIGINAL_DST, &|_| Some(Filter::OriginalDestination))],
-            &[(TLS_INSPECTOR, "it comes with the security issue")],
+            &[(TLS_INSPECTOR, "it is not there yet")],
         )
     });
     let timeout = fields.positive_duration("listener_filters_timeout");
@@ -129,7 +129,7 @@ fn only_defaults(fields: &Fields<'_>) {
     fields.only_flag("enable_mptcp", false);
     fields.only_choice("drain_type", "DEFAULT", 0);
     fields.refuse("stat_prefix", "metrics go by the listener's name");
-    fields.refuse("access_log", "access logs come with the observability issue");
+    fields.refuse("access_log", "there are no access logs yet");
     fields.refuse("udp_listener_config", "only TCP listeners are");
     fields.refuse("api_listener", "it comes with xDS");
     fields.refuse("additional_addresses", "write one listener for each address");

@@ -12,7 +12,7 @@ use crate::model::route::{Action, Domain, Route, RouteConfig, VirtualHost};
 pub(crate) const ROUTE_CONFIGURATION: &str = "envoy.config.route.v3.RouteConfiguration";
 const VIRTUAL_HOST: &str = "envoy.config.route.v3.VirtualHost";
 const ROUTE: &str = "envoy.config.route.v3.Route";
-pub(crate) const L7: &str = "it comes with the L7 issue";
+pub(crate) const LATER: &str = "it is not there yet";
 
 pub(crate) fn route_configuration(fields: &Fields<'_>) -> Option<RouteConfig> {
     let names = Unique::new("virtual host");
@@ -39,8 +39,8 @@ fn virtual_host(fields: &Fields<'_>, names: &Unique, taken: &Unique) -> Option<V
     fields.only_choice("require_tls", "NONE", 0);
     fields.only_flag("include_request_attempt_count", false);
     fields.only_flag("include_attempt_count_in_response", false);
-    fields.refuse("retry_policy", L7);
-    fields.refuse("rate_limits", L7);
+    fields.refuse("retry_policy", LATER);
+    fields.refuse("rate_limits", LATER);
     fields.refuse("matcher", "write routes");
     header_changes(fields);
     Some(VirtualHost {
@@ -80,13 +80,13 @@ fn route(fields: &Fields<'_>) -> Option<Route> {
     let matches = fields.require_message("match", ROUTE_MATCH, route_match);
     fields.require_one_of(
         &["route", "redirect", "direct_response"],
-        &[("filter_action", L7), ("non_forwarding_action", "it is for the clients of gRPC")],
+        &[("filter_action", LATER), ("non_forwarding_action", "it is for the clients of gRPC")],
     );
     let forward = fields.message("route", ROUTE_ACTION, forward).map(Action::Forward);
     let redirect = fields.message("redirect", REDIRECT, redirect).map(Action::Redirect);
     let respond = fields.message("direct_response", DIRECT_RESPONSE, direct_response).map(Action::Respond);
-    fields.refuse("decorator", "tracing comes with the observability issue");
-    fields.refuse("tracing", "it comes with the observability issue");
+    fields.refuse("decorator", "there is no tracing yet");
+    fields.refuse("tracing", "it is not there yet");
     header_changes(fields);
     Some(Route {
         name: fields.text("name").unwrap_or_default().to_owned(),
@@ -104,6 +104,6 @@ pub(crate) fn header_changes(fields: &Fields<'_>) {
         "response_headers_to_remove",
         "typed_per_filter_config",
     ] {
-        fields.refuse(name, L7);
+        fields.refuse(name, LATER);
     }
 }

@@ -5,7 +5,7 @@ use http::HeaderName;
 use crate::decode::fields::{Fields, OneOf};
 use crate::decode::kind::Kind;
 use crate::decode::matcher::{REGEX, STRING, regex, string_match};
-use crate::decode::route::L7;
+use crate::decode::route::LATER;
 use crate::model::matcher::{FullRegex, StringMatch, StringMatchKind};
 use crate::model::route::{HeaderMatch, PathMatch, QueryMatch, RouteMatch, ValueTest};
 
@@ -21,16 +21,16 @@ pub(crate) fn route_match(fields: &Fields<'_>) -> Option<RouteMatch> {
     let headers = fields.messages("headers", HEADER, header);
     let query = fields.messages("query_parameters", QUERY, query);
     let grpc = fields.message("grpc", GRPC, |_| Some(())).is_some();
-    fields.refuse("runtime_fraction", L7);
-    fields.refuse("cookies", L7);
-    fields.refuse("tls_context", "TLS comes with the security issue");
+    fields.refuse("runtime_fraction", LATER);
+    fields.refuse("cookies", LATER);
+    fields.refuse("tls_context", "there is no TLS yet");
     Some(RouteMatch { path: path?, case_sensitive, headers, query, grpc })
 }
 
 fn path(fields: &Fields<'_>) -> Option<PathMatch> {
     let names = ["prefix", "path", "path_separated_prefix", "safe_regex"];
     let set =
-        fields.require_one_of(&names, &[("connect_matcher", "CONNECT is not proxied"), ("path_match_policy", L7)]);
+        fields.require_one_of(&names, &[("connect_matcher", "CONNECT is not proxied"), ("path_match_policy", LATER)]);
     // An empty prefix or path is a value here, not the absence of one.
     let text = |name| fields.get(name, &Kind::Text)?.text().map(str::to_owned);
     let prefix = text("prefix").map(PathMatch::Prefix);

@@ -26,9 +26,9 @@ pub(crate) fn tcp_proxy(fields: &Fields<'_>) -> Option<TcpProxy> {
         Some(clusters)
     });
     let idle_timeout = fields.limit("idle_timeout", Some(DEFAULT_IDLE_TIMEOUT));
-    fields.refuse("access_log", "access logs come with the observability issue");
-    fields.refuse("tunneling_config", "it comes with the security issue");
-    fields.refuse("hash_policy", "it comes with the L7 issue");
+    fields.refuse("access_log", "there are no access logs yet");
+    fields.refuse("tunneling_config", "it is not there yet");
+    fields.refuse("hash_policy", "it is not there yet");
     fields.refuse("max_connect_attempts", "a connection is tried once");
     Some(TcpProxy { stat_prefix: stat_prefix?, clusters: one.or(many)?, idle_timeout })
 }
