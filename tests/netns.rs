@@ -1,5 +1,7 @@
 //! Tests of the whole in a world of pods. They need root; without it they say so and pass.
 
+#[path = "netns/accelerate.rs"]
+mod accelerate;
 #[path = "netns/detect.rs"]
 mod detect;
 #[path = "netns/endurance.rs"]

@@ -8,11 +8,13 @@
 //! steering what the data path asks                       counters, log: what the programs tell
 //! pin      `mesh-agent load` and `unload`                cgroup, bpffs: the two file systems all this lives in
 //! events   the ring of what the programs report           marks: sockets they leave to the agent to measure
+//! acceleration bytes from socket to socket, if it is on
 //! probe    what this kernel can do, by trying             query: what others have attached
 //! ```
 //!
 //! The only module that knows aya.
 
+pub(crate) mod acceleration;
 mod alias;
 mod batch;
 pub(crate) mod bpffs;

@@ -8,8 +8,8 @@ pub struct Knobs {
     pub agent_cgroup: u64,
     /// [`crate::ABI_VERSION`] of the agent that wrote the maps.
     pub abi: u32,
-    /// Zero.
-    pub pad: u32,
+    /// [`crate::accelerate::Directions`].
+    pub accelerate: u32,
 }
 
 /// Namespaces and cgroups that can be meshed on one node.

@@ -44,6 +44,24 @@ pub enum Counter {
     InboundPassedFailed,
     /// Connections to enforced workloads dropped because steering failed.
     InboundDeniedFailed,
+    /// Sockets entered for acceleration.
+    AcceleratedSockets,
+    /// Messages that went past TCP.
+    AcceleratedMessages,
+    /// Bytes that went past TCP.
+    AcceleratedBytes,
+    /// Directions left to TCP: something was sent before the socket was entered.
+    SlowedEarly,
+    /// Directions left to TCP: the other end was not entered, or has closed.
+    SlowedNoPeer,
+    /// Directions left to TCP: much was sent and nothing came back.
+    SlowedUnanswered,
+    /// Directions left to TCP: the connection had its share.
+    SlowedShare,
+    /// Connections not accelerated: too many at once, or no memory.
+    AccelerationFull,
+    /// Kernel TLS refused on accelerated sockets.
+    TlsRefused,
     /// Events of `connect` that found no place in the ring.
     EventsLostConnect,
     /// Events of sockets that found no place in the ring.
@@ -56,7 +74,7 @@ pub enum Counter {
 
 impl Counter {
     /// All of them, each at its own place.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 33] = [
         Self::Steered,
         Self::Direct,
         Self::PassedLocal,
@@ -77,6 +95,15 @@ impl Counter {
         Self::InboundUnclaimed,
         Self::InboundPassedFailed,
         Self::InboundDeniedFailed,
+        Self::AcceleratedSockets,
+        Self::AcceleratedMessages,
+        Self::AcceleratedBytes,
+        Self::SlowedEarly,
+        Self::SlowedNoPeer,
+        Self::SlowedUnanswered,
+        Self::SlowedShare,
+        Self::AccelerationFull,
+        Self::TlsRefused,
         Self::EventsLostConnect,
         Self::EventsLostSocket,
         Self::EventsLostInbound,
@@ -114,6 +141,27 @@ impl Counter {
             Self::InboundUnclaimed => ("inbound_unclaimed", "Connections to workloads at ports without a listener"),
             Self::InboundPassedFailed => ("inbound_passed_failed", "Connections let in because steering failed"),
             Self::InboundDeniedFailed => ("inbound_denied_failed", "Connections dropped because steering failed"),
+            Self::AcceleratedSockets => {
+                ("accelerated_sockets", "Sockets of connections whose both ends are here, entered for acceleration")
+            }
+            Self::AcceleratedMessages => ("accelerated_messages", "Messages that went from socket to socket, past TCP"),
+            Self::AcceleratedBytes => ("accelerated_bytes", "Bytes that went from socket to socket, past TCP"),
+            Self::SlowedEarly => {
+                ("slowed_early", "Directions left to TCP: something was sent before the socket was entered")
+            }
+            Self::SlowedNoPeer => {
+                ("slowed_no_peer", "Directions left to TCP: the other end was not entered, or has closed")
+            }
+            Self::SlowedUnanswered => {
+                ("slowed_unanswered", "Directions left to TCP: much was sent and nothing came back")
+            }
+            Self::SlowedShare => ("slowed_share", "Directions left to TCP: the connection had its share"),
+            Self::AccelerationFull => {
+                ("acceleration_full", "Connections not accelerated: too many at once, or no memory")
+            }
+            Self::TlsRefused => {
+                ("tls_refused", "Kernel TLS refused on accelerated sockets; libraries go on in user space")
+            }
             Self::EventsLostConnect => ("events_lost_connect", "Events of connect lost: the ring is full"),
             Self::EventsLostSocket => ("events_lost_socket", "Events of sockets lost: the ring is full"),
             Self::EventsLostInbound => ("events_lost_inbound", "Events of inbound programs lost: the ring is full"),

@@ -19,6 +19,12 @@ pub const HANDSHAKES: &str = "HANDSHAKES";
 pub const SERVICES: &str = "SERVICES";
 /// Their endpoints, as choices by set and index.
 pub const CHOICES: &str = "CHOICES";
+/// Sockets whose connection has both its ends here, by [`crate::flow::FlowKey`] as each end sees it.
+pub const SOCKETS: &str = "SOCKETS";
+/// What is known of each of these sockets, with the socket.
+pub const LEGS: &str = "LEGS";
+/// What is known of each such connection.
+pub const PAIRS: &str = "PAIRS";
 /// What is counted.
 pub const COUNTERS: &str = "COUNTERS";
 /// The agent's inbound listeners of one pod: 0 for IPv4, 1 for IPv6.
@@ -47,15 +53,24 @@ pub const PEERNAME4: &str = "peername4";
 pub const PEERNAME6: &str = "peername6";
 /// Carries hidden ends through handshakes.
 pub const HANDSHAKE: &str = "handshake";
+/// Enters sockets for acceleration.
+pub const PAIRING: &str = "pairing";
+/// Sends bytes from socket to socket.
+pub const REDIRECT: &str = "redirect";
+/// Keeps kernel TLS off accelerated sockets.
+pub const NO_TLS: &str = "no_tls";
 /// What comes in to a pod; loaded once per pod.
 pub const INBOUND: &str = "inbound";
 
 /// The programs that are attached once, at the root of the cgroups.
 pub const CGROUP_PROGRAMS: [&str; 5] = [CONNECT4, CONNECT6, PEERNAME4, PEERNAME6, HANDSHAKE];
+/// The programs of acceleration, attached if it is on.
+pub const ACCELERATION_PROGRAMS: [&str; 3] = [NO_TLS, REDIRECT, PAIRING];
 /// All programs.
-pub const PROGRAMS: [&str; 6] = [CONNECT4, CONNECT6, PEERNAME4, PEERNAME6, HANDSHAKE, INBOUND];
+pub const PROGRAMS: [&str; 9] =
+    [CONNECT4, CONNECT6, PEERNAME4, PEERNAME6, HANDSHAKE, NO_TLS, REDIRECT, PAIRING, INBOUND];
 /// The maps that are pinned under `maps/` of the pin path.
-pub const MAPS: [&str; 14] = [
+pub const MAPS: [&str; 17] = [
     NETNS,
     CGROUPS,
     KNOBS,
@@ -67,6 +82,9 @@ pub const MAPS: [&str; 14] = [
     CHOICES,
     COUNTERS,
     CLAIMED,
+    SOCKETS,
+    LEGS,
+    PAIRS,
     LISTENERS,
     WATCHED,
     EVENTS,

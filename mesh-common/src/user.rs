@@ -1,6 +1,7 @@
 //! Lets user space put these types into aya's typed maps.
 #![allow(unsafe_code, reason = "aya asks for a promise about the layout of map keys and values")]
 
+use crate::accelerate::{Leg, Pair};
 use crate::config::Knobs;
 use crate::event::{Event, Watched};
 use crate::flow::{FlowKey, Hidden, NetKey};
@@ -29,3 +30,7 @@ unsafe impl aya::Pod for Workload {}
 unsafe impl aya::Pod for Event {}
 // SAFETY: `repr(C)`, integers only, padding is a field.
 unsafe impl aya::Pod for Watched {}
+// SAFETY: `repr(C)`, integers only, padding is a field.
+unsafe impl aya::Pod for Leg {}
+// SAFETY: `repr(C)`, integers only, padding is a field.
+unsafe impl aya::Pod for Pair {}

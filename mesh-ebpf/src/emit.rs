@@ -9,9 +9,15 @@ use crate::maps::COUNTERS;
 /// One more of these.
 #[inline(always)]
 pub(crate) fn count(counter: Counter) {
+    add(counter, 1);
+}
+
+/// So many more of these.
+#[inline(always)]
+pub(crate) fn add(counter: Counter, more: u64) {
     if let Some(value) = COUNTERS.get_ptr_mut(counter.index()) {
         // SAFETY: the slot belongs to this CPU and the map's values are never freed.
-        unsafe { *value += 1 };
+        unsafe { *value += more };
     }
 }
 

@@ -5,6 +5,11 @@
 //! SYN-ACK, ACK       -> handshake    carry the hidden end over to the accepted socket; watch what goes past the agent
 //! getpeername/accept -> peername4/6  show it
 //! SYN from outside   -> inbound      decide, hand over to the agent's listener in this pod
+//!
+//! With acceleration:
+//! SYN-ACK, ACK       -> pairing      enter both ends, if both are here
+//! send               -> redirect     to the other end's socket, past TCP
+//! setsockopt         -> no_tls       keep kernel TLS off such sockets
 //! ```
 #![no_std]
 #![no_main]
@@ -12,6 +17,7 @@
 #![allow(clippy::multiple_unsafe_ops_per_block, reason = "naming a field counts as one already")]
 #![allow(clippy::needless_pass_by_value, reason = "entry points get the context by value")]
 
+mod accelerate;
 mod connect;
 mod context;
 mod emit;
@@ -19,16 +25,19 @@ mod exclude;
 mod handshake;
 mod hidden;
 mod inbound;
+mod leg;
 mod maps;
 mod peername;
+mod redirect;
 mod report;
 mod service;
 mod sockops;
+mod tls;
 mod watch;
 mod who;
 
-use aya_ebpf::macros::{cgroup_sock_addr, sk_lookup, sock_ops};
-use aya_ebpf::programs::{SkLookupContext, SockAddrContext, SockOpsContext};
+use aya_ebpf::macros::{cgroup_sock_addr, cgroup_sockopt, sk_lookup, sk_msg, sock_ops};
+use aya_ebpf::programs::{SkLookupContext, SkMsgContext, SockAddrContext, SockOpsContext, SockoptContext};
 use mesh_common::decide::Verdict;
 
 #[cgroup_sock_addr(connect4)]
@@ -57,6 +66,23 @@ fn peername6(ctx: SockAddrContext) -> i32 {
 fn handshake(ctx: SockOpsContext) -> u32 {
     sockops::observe(&ctx);
     GO_ON as u32
+}
+
+#[sock_ops]
+fn pairing(ctx: SockOpsContext) -> u32 {
+    accelerate::observe(&ctx);
+    GO_ON as u32
+}
+
+#[sk_msg]
+fn redirect(ctx: SkMsgContext) -> u32 {
+    redirect::redirect(&ctx);
+    GO_ON as u32
+}
+
+#[cgroup_sockopt(setsockopt)]
+fn no_tls(ctx: SockoptContext) -> i32 {
+    if tls::is_refused(&ctx) { REFUSE } else { GO_ON }
 }
 
 #[sk_lookup]

@@ -10,7 +10,8 @@ use aya_ebpf::bindings::bpf_map_type::BPF_MAP_TYPE_SK_STORAGE;
 use aya_ebpf::bindings::{BPF_F_CLONE, BPF_F_NO_PREALLOC};
 use aya_ebpf::btf_maps::SkStorage;
 use aya_ebpf::macros::{btf_map, map};
-use aya_ebpf::maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf, SockMap};
+use aya_ebpf::maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf, SockHash, SockMap};
+use mesh_common::accelerate::{Leg, MAX_ACCELERATED, Pair};
 use mesh_common::config::{EVENT_BYTES, Knobs, MAX_EXCLUDED_CIDRS, MAX_HANDSHAKES, MAX_WORKLOADS, PORT_WORDS};
 use mesh_common::counter::Counter;
 use mesh_common::event::Watched;
@@ -51,6 +52,15 @@ pub(crate) static SERVICES: HashMap<ServiceKey, Service> = HashMap::with_max_ent
 
 #[map]
 pub(crate) static CHOICES: HashMap<ChoiceKey, Choice> = HashMap::with_max_entries(2 * MAX_CHOICES, BPF_F_NO_PREALLOC);
+
+#[map]
+pub(crate) static SOCKETS: SockHash<FlowKey> = SockHash::with_max_entries(2 * MAX_ACCELERATED, 0);
+
+#[btf_map]
+pub(crate) static LEGS: SkStorage<Leg> = SkStorage::new();
+
+#[map]
+pub(crate) static PAIRS: HashMap<FlowKey, Pair> = HashMap::with_max_entries(MAX_ACCELERATED, BPF_F_NO_PREALLOC);
 
 #[map]
 pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::ALL.len() as u32, 0);

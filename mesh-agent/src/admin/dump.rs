@@ -56,6 +56,7 @@ fn mesh(mesh: &Mesh) -> Value {
     json!({
         "workloads": mesh.workloads.iter().map(workload).collect::<Vec<_>>(),
         "kernel": {
+            "acceleration": mesh.kernel.acceleration.as_str(),
             "pin_path": mesh.kernel.pin_path,
             "exclude_ports": mesh.kernel.exclude_ports,
             "exclude_cidrs": cidrs,

@@ -12,9 +12,8 @@ use crate::decode::at::{At, HostPath, HostPathKind};
 use crate::decode::fields::Fields;
 use crate::decode::kind::Kind;
 use crate::decode::node::Value;
-use crate::decode::problem::Problem;
 use crate::decode::unique::Unique;
-use crate::model::config::{KernelConfig, Mesh};
+use crate::model::config::{Acceleration, KernelConfig, Mesh};
 use crate::model::name::WorkloadName;
 use crate::model::workload::{Mode, Workload};
 
@@ -100,11 +99,7 @@ fn address(at: &At<'_>, claimed: &Unique) -> Option<IpAddr> {
 
 fn kernel(fields: &Fields<'_>) -> Option<KernelConfig> {
     let defaults = KernelConfig::default();
-    if let Some(at) = fields.get("acceleration", &Kind::Only("off"))
-        && at.text().is_some_and(|text| text != "off")
-    {
-        at.report(Problem::Refused("socket acceleration comes with the kernel path; write off, or nothing"));
-    }
+    let acceleration = fields.choice("acceleration", &[("off", 0, Acceleration::Off), ("on", 1, Acceleration::On)]);
     let pin_path = fields.text("pin_path").map_or(defaults.pin_path, PathBuf::from);
     if let Some(at) = fields.get("pin_path", &Kind::Text)
         && !pin_path.is_absolute()
@@ -113,6 +108,7 @@ fn kernel(fields: &Fields<'_>) -> Option<KernelConfig> {
     }
     let port = |at: &At<'_>| at.integer(1, 65535).and_then(|port| u16::try_from(port).ok());
     Some(KernelConfig {
+        acceleration,
         pin_path,
         exclude_ports: fields.each("exclude_ports", Kind::Integer(1, 65535), port),
         exclude_cidrs: fields.each("exclude_cidrs", Kind::Cidr, cidr),

@@ -49,7 +49,7 @@ impl CounterMap {
 impl Counters {
     /// Those of the programs that serve all pods.
     pub(crate) fn new(shared: CounterMap) -> Self {
-        Self(Arc::new(Mutex::new(Instances { shared, pods: BTreeMap::new(), gone: Totals::default() })))
+        Self(Arc::new(Mutex::new(Instances { shared, pods: BTreeMap::new(), gone: [0; Counter::ALL.len()] })))
     }
 
     /// And those of one pod's inbound program.

@@ -7,15 +7,17 @@ use std::net::TcpListener;
 use std::os::fd::BorrowedFd;
 
 use aya::maps::{MapData, SkStorage, SockMap};
-use aya::programs::{CgroupAttachMode, CgroupSockAddr, Program, ProgramError, SkLookup, SockOps};
+use aya::programs::{CgroupAttachMode, CgroupSockAddr, CgroupSockopt, Program, ProgramError, SkLookup, SkMsg, SockOps};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use aya_log::EbpfLogger;
+use mesh_common::accelerate::Leg;
 use mesh_common::config::INBOUND_EVENT_BYTES;
 use mesh_common::event::Watched;
 use mesh_common::flow::{Family, Hidden};
 use mesh_common::names;
 use mesh_common::workload::Workload;
 
+use crate::kernel::acceleration::Acceleration;
 use crate::kernel::capability;
 use crate::kernel::cgroup::CgroupError;
 use crate::kernel::claims::ClaimTable;
@@ -65,6 +67,7 @@ pub enum KernelError {
 /// The programs that serve all pods.
 pub(crate) struct Programs {
     ebpf: Ebpf,
+    acceleration: Option<Acceleration>,
 }
 
 /// What came with them for other parts of the agent to use.
@@ -73,6 +76,7 @@ pub(crate) struct Parts {
     pub(crate) tables: KernelTables,
     pub(crate) services: KernelServices,
     pub(crate) hidden: SkStorage<MapData, Hidden>,
+    pub(crate) legs: Option<SkStorage<MapData, Leg>>,
     pub(crate) counters: CounterMap,
     pub(crate) events: Ring,
     pub(crate) watched: SkStorage<MapData, Watched>,
@@ -106,38 +110,37 @@ pub(crate) fn may_load() -> Result<(), KernelError> {
     if missing.is_empty() { Ok(()) } else { Err(KernelError::NotAllowed { missing: missing.join(" and ") }) }
 }
 
-/// Loads what serves all pods. Nothing is attached yet.
-pub(crate) fn load(log: bool, limits: Limits) -> Result<Parts, KernelError> {
-    let mut ebpf = object(log, None, limits)?;
+/// Loads what serves all pods, and acceleration if it is wanted. Nothing is attached yet.
+pub(crate) fn load(log: bool, limits: Limits, accelerate: bool) -> Result<Parts, KernelError> {
+    let mut ebpf = prepare(log, None, limits, accelerate)?;
     for name in names::CGROUP_PROGRAMS {
         load_program(&mut ebpf, name)?;
     }
+    let acceleration = if accelerate { Some(Acceleration::load(&mut ebpf)?) } else { None };
     // A program keeps the maps it uses; those of the inbound program are not needed in this copy.
     drop((ebpf.take_map(names::LISTENERS), ebpf.take_map(names::CLAIMED)));
     Ok(Parts {
         tables: KernelTables::take(&mut ebpf)?,
         services: KernelServices::take(&mut ebpf)?,
         hidden: take(&mut ebpf, names::HIDDEN)?,
+        legs: if accelerate { Some(take(&mut ebpf, names::LEGS)?) } else { None },
         counters: CounterMap::take(&mut ebpf)?,
         events: take(&mut ebpf, names::EVENTS)?,
         watched: take(&mut ebpf, names::WATCHED)?,
         logger: if log { logger(&mut ebpf) } else { None },
-        programs: Programs { ebpf },
+        programs: Programs { ebpf, acceleration },
     })
 }
 
 impl Programs {
     /// Attaches them: from now on every `connect` below `cgroup` is looked at.
     pub(crate) fn attach(&mut self, cgroup: &File) -> Result<(), KernelError> {
+        if let Some(acceleration) = &self.acceleration {
+            acceleration.attach(&mut self.ebpf, cgroup)?;
+        }
         // What shows and carries addresses comes before what hides them.
         for name in [names::HANDSHAKE, names::PEERNAME4, names::PEERNAME6, names::CONNECT4, names::CONNECT6] {
-            // The mode is for kernels without links (before 5.7); a link always goes along with those of others.
-            let attached = match program(&mut self.ebpf, name)? {
-                Program::SockOps(sock_ops) => sock_ops.attach(cgroup, CgroupAttachMode::Single).map(drop),
-                Program::CgroupSockAddr(sock_addr) => sock_addr.attach(cgroup, CgroupAttachMode::Single).map(drop),
-                _ => return Err(KernelError::NoSuchProgram { program: name }),
-            };
-            attached.map_err(|source| KernelError::Program { program: name, source: Box::new(source) })?;
+            attach_to_cgroup(&mut self.ebpf, name, cgroup)?;
         }
         Ok(())
     }
@@ -173,8 +176,30 @@ pub(crate) fn inbound<'a>(
     Ok((Inbound { claims, _ebpf: ebpf, _listeners: map }, told))
 }
 
+/// Attaches a program that is loaded.
+pub(crate) fn attach_to_cgroup(ebpf: &mut Ebpf, name: &'static str, cgroup: &File) -> Result<(), KernelError> {
+    // The mode is for kernels without links (before 5.7); a link always goes along with those of others.
+    let attached = match program(ebpf, name)? {
+        Program::SockOps(sock_ops) => sock_ops.attach(cgroup, CgroupAttachMode::Single).map(drop),
+        Program::CgroupSockAddr(sock_addr) => sock_addr.attach(cgroup, CgroupAttachMode::Single).map(drop),
+        Program::CgroupSockopt(sockopt) => sockopt.attach(cgroup, CgroupAttachMode::Single).map(drop),
+        _ => return Err(KernelError::NoSuchProgram { program: name }),
+    };
+    attached.map_err(|source| KernelError::Program { program: name, source: Box::new(source) })
+}
+
 /// The object's maps made and its programs relocated, none of them loaded.
 pub(crate) fn object(log: bool, pod: Option<&Workload>, limits: Limits) -> Result<Ebpf, KernelError> {
+    prepare(log, pod, limits, false)
+}
+
+/// As [`object`], with room for accelerated connections or without.
+pub(crate) fn prepare(
+    log: bool,
+    pod: Option<&Workload>,
+    limits: Limits,
+    accelerate: bool,
+) -> Result<Ebpf, KernelError> {
     may_load()?;
     let level = if log { aya_log::Level::Info as u8 } else { 0 };
     let mut loader = EbpfLoader::new();
@@ -186,6 +211,10 @@ pub(crate) fn object(log: bool, pod: Option<&Workload>, limits: Limits) -> Resul
     loader.map_max_entries(names::CHOICES, entries(2 * limits.choices));
     if !log {
         loader.map_max_entries(names::LOG, SMALLEST_RING);
+    }
+    if !accelerate {
+        // A map of sockets takes two megabytes before anything is in it.
+        loader.map_max_entries(names::SOCKETS, 1).map_max_entries(names::PAIRS, 1);
     }
     if let Some(pod) = pod {
         loader.override_global(names::POD, pod, true);
@@ -203,13 +232,15 @@ pub(crate) fn load_program(ebpf: &mut Ebpf, name: &'static str) -> Result<(), Ke
     let loaded = match program(ebpf, name)? {
         Program::SockOps(program) => SockOps::load(program),
         Program::CgroupSockAddr(program) => CgroupSockAddr::load(program),
+        Program::CgroupSockopt(program) => CgroupSockopt::load(program),
+        Program::SkMsg(program) => SkMsg::load(program),
         Program::SkLookup(program) => SkLookup::load(program),
         _ => return Err(KernelError::NoSuchProgram { program: name }),
     };
     loaded.map_err(|source| KernelError::Program { program: name, source: Box::new(source) })
 }
 
-fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Program, KernelError> {
+pub(crate) fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Program, KernelError> {
     ebpf.program_mut(name).ok_or(KernelError::NoSuchProgram { program: name })
 }
 

@@ -51,9 +51,32 @@ impl Default for Mesh {
     }
 }
 
+/// `mesh.kernel.acceleration`: whether bytes go from socket to socket, past TCP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Acceleration {
+    /// They don't.
+    #[default]
+    Off,
+    /// They do.
+    On,
+}
+
+impl Acceleration {
+    /// As the configuration spells it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::On => "on",
+        }
+    }
+}
+
 /// `mesh.kernel`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelConfig {
+    /// Whether bytes go from socket to socket.
+    pub acceleration: Acceleration,
     /// Folder under a bpffs that holds this agent's pins; one agent per folder.
     pub pin_path: PathBuf,
     /// Destination ports that are never steered.
@@ -64,6 +87,11 @@ pub struct KernelConfig {
 
 impl Default for KernelConfig {
     fn default() -> Self {
-        Self { pin_path: PathBuf::from("/sys/fs/bpf/bowline"), exclude_ports: Vec::new(), exclude_cidrs: Vec::new() }
+        Self {
+            acceleration: Acceleration::default(),
+            pin_path: PathBuf::from("/sys/fs/bpf/bowline"),
+            exclude_ports: Vec::new(),
+            exclude_cidrs: Vec::new(),
+        }
     }
 }

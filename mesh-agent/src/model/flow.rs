@@ -58,4 +58,7 @@ pub trait Steering: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// The map is full or gone. The connection may proceed; the app then sees the agent's address.
     fn present_client(&self, socket: BorrowedFd<'_>, pod: PodId, client: SocketAddr) -> io::Result<()>;
+
+    /// Whether bytes may have come to this socket past TCP. `recv` finds those first; `splice(2)` does not know of them.
+    fn is_accelerated(&self, socket: BorrowedFd<'_>) -> bool;
 }

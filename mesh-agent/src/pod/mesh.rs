@@ -7,6 +7,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use mesh_common::ABI_VERSION;
+use mesh_common::accelerate::Directions;
 use mesh_common::config::Knobs;
 use mesh_common::flow::{Family, PortBe};
 use mesh_common::workload::{Mode, Workload};
@@ -23,6 +24,7 @@ use crate::kernel::plan::{Excluded, State};
 use crate::kernel::services::{Limits, ServiceTable};
 use crate::kernel::steering::KernelSteering;
 use crate::kernel::sync::Sync;
+use crate::model::config::Acceleration;
 use crate::model::event::Event;
 use crate::model::flow::{Direction, Pod, Steering};
 use crate::model::service::{ByKernel, Claimed, Shortcuts};
@@ -144,7 +146,8 @@ impl Mesh {
         let home = Netns::home()?;
         let members =
             registry::find(&config.workloads, &config.trust_domain, &home, &cgroups).map_err(MeshError::Workloads)?;
-        let parts = loader::load(options.kernel_log, options.limits)?;
+        let directions = directions(config.kernel.acceleration);
+        let parts = loader::load(options.kernel_log, options.limits, !directions.is_none())?;
         let own_cgroup = OwnCgroup::enter(&cgroups)?;
         let excluded = Excluded::new(&config.kernel.exclude_ports, &config.kernel.exclude_cidrs);
         let log = if options.kernel_log { Some(LogThread::start().map_err(MeshError::Log)?) } else { None };
@@ -163,12 +166,12 @@ impl Mesh {
             rings: vec![parts.events],
             events: None,
             watched: AgentMarks::new(parts.watched),
-            steering: Arc::new(KernelSteering::new(parts.hidden)),
+            steering: Arc::new(KernelSteering::new(parts.hidden, parts.legs)),
             pods: Vec::new(),
             listeners: Vec::new(),
             own_cgroup,
         };
-        let knobs = Knobs { agent_cgroup: mesh.own_cgroup.id(), abi: ABI_VERSION, pad: 0 };
+        let knobs = Knobs { agent_cgroup: mesh.own_cgroup.id(), abi: ABI_VERSION, accelerate: directions.bits() };
         mesh.sync.set(State { knobs, excluded, ..State::default() })?;
         for member in members {
             mesh.add(member, options)?;
@@ -350,6 +353,14 @@ impl Drop for Mesh {
 impl fmt::Debug for Mesh {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mesh").field("pods", &self.pods).finish_non_exhaustive()
+    }
+}
+
+/// What of the traffic is accelerated.
+fn directions(acceleration: Acceleration) -> Directions {
+    match acceleration {
+        Acceleration::Off => Directions::default(),
+        Acceleration::On => Directions::TO_AGENT.and(Directions::TO_APP),
     }
 }
 

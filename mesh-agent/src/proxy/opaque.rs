@@ -1,9 +1,12 @@
 //! Connections that are carried as bytes: to a cluster (`tcp_proxy`), or to where they wanted to go.
 
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 
-use crate::model::flow::Direction;
+use tokio::net::TcpStream;
+
+use crate::model::flow::{Direction, Steering};
 use crate::proxy::connection::Connection;
 use crate::proxy::detect::ServerFirst;
 use crate::proxy::serve::refuse;
@@ -80,7 +83,8 @@ async fn carry(worker: &Worker, connection: Connection, leg: Leg) {
     };
     let Connection { stream, read_ahead, origin, listed } = connection;
     let memory = &worker.server_first;
-    let counts = Counts { listed, edge: edge.tcp_open(), memory, destination: origin.destination };
+    let steering = worker.steering.as_deref();
+    let counts = Counts { steering, listed, edge: edge.tcp_open(), memory, destination: origin.destination };
     match tcp::copy(&stream, &server, read_ahead, leg.idle_timeout, &worker.scratch, &counts).await {
         Ok(()) => {}
         Err(CopyError::Idle(after)) => tracing::debug!(peer = %origin.peer, ?after, "idle connection closed"),
@@ -92,6 +96,7 @@ async fn carry(worker: &Worker, connection: Connection, leg: Leg) {
 }
 
 struct Counts<'a> {
+    steering: Option<&'a dyn Steering>,
     listed: ConnectionGuard,
     edge: TcpGuard,
     memory: &'a ServerFirst,
@@ -115,5 +120,9 @@ impl Progress for Counts<'_> {
     fn received(&self, bytes: u64) {
         self.listed.received(bytes);
         self.edge.received(bytes);
+    }
+
+    fn hides_bytes(&self, from: &TcpStream) -> bool {
+        self.steering.is_some_and(|steering| steering.is_accelerated(from.as_fd()))
     }
 }

@@ -34,6 +34,8 @@ pub(super) trait Progress {
     fn sent(&self, bytes: u64);
     /// Bytes went from the server to the client.
     fn received(&self, bytes: u64);
+    /// Asked before much is moved: whether `splice(2)` would miss some of what arrives at this socket.
+    fn hides_bytes(&self, from: &TcpStream) -> bool;
 }
 
 /// Why a copy ended before both sides were done.
@@ -85,8 +87,8 @@ pub(super) async fn copy(
     };
     let both = async {
         tokio::try_join!(
-            pump(client, server, read_ahead, scratch, sent),
-            pump(server, client, BytesMut::new(), scratch, received)
+            pump(client, server, read_ahead, scratch, sent, progress),
+            pump(server, client, BytesMut::new(), scratch, received, progress)
         )
     };
     let mut unfinished = Unfinished(Some([client, server]));
@@ -123,6 +125,7 @@ async fn pump(
     read_ahead: BytesMut,
     scratch: &Scratch,
     moved: impl Fn(u64),
+    progress: &impl Progress,
 ) -> io::Result<()> {
     if !read_ahead.is_empty() {
         moved(read_ahead.len() as u64);
@@ -131,9 +134,10 @@ async fn pump(
     drop(read_ahead);
     // Reads in a row that found all the scratch space could take.
     let mut full = 0;
+    let mut hides_bytes = None;
     loop {
         from.readable().await?;
-        if full >= BULK_AFTER {
+        if full >= BULK_AFTER && !*hides_bytes.get_or_insert_with(|| progress.hides_bytes(from)) {
             match scratch.pipes.move_batch(from, to, &moved).await? {
                 Batch::Moved(moved) => {
                     // Messages again: reading and writing them takes no more, and no pipe.

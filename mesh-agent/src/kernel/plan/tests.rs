@@ -32,7 +32,7 @@ fn nothing_to_do_for_what_is_the_same() {
 fn forgets_first_and_learns_last() {
     let old = state(&[(1, 1), (2, 2)], &[22], &["10.0.0.0/8"]);
     let mut new = state(&[(2, 9), (3, 3)], &[23, 8080], &["10.0.0.0/8", "fd00::/8"]);
-    new.knobs = Knobs { agent_cgroup: 7, abi: 1, pad: 0 };
+    new.knobs = Knobs { agent_cgroup: 7, abi: 1, accelerate: 0 };
     new.cgroups.insert(5, workload(4));
     assert_eq!(
         diff(&old, &new),

@@ -27,6 +27,9 @@ impl Progress for Counts {
     fn received(&self, bytes: u64) {
         self.received.set(self.received.get() + bytes);
     }
+    fn hides_bytes(&self, _: &TcpStream) -> bool {
+        false
+    }
 }
 
 /// The two ends of one connection.

@@ -1,0 +1,150 @@
+//! Bytes that go from socket to socket, past TCP: none is lost, changed or overtaken, and TCP takes over where it must.
+
+use std::io::{ErrorKind, Read, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use harness::agent::Agent;
+use harness::config::{all_to, bootstrap, cluster, detecting, http, tcp};
+use harness::tcp::echo;
+use harness::world::World;
+use serde_json::{Value, json};
+
+use crate::mesh::{options, vips};
+use crate::world_or_skip;
+
+/// An agent that carries `vips(80)` to the servers' port 7 as bytes, with acceleration as told.
+pub(crate) fn accelerated(world: &World, acceleration: &str) -> anyhow::Result<Agent> {
+    let server = world.pod("server");
+    let carried = |vip| detecting(vip, http(all_to("server")), tcp("server"), "0.05s");
+    let listeners = vips(80).map(carried);
+    let mut config = world.mesh(&["client", "server"], bootstrap(&listeners, &[cluster("server", &server.at(7)[..1])]));
+    if let Some(Value::Object(kernel)) = config.pointer_mut("/mesh/kernel") {
+        kernel.insert("acceleration".to_owned(), json!(acceleration));
+    }
+    options().inside(&world.agent_cgroup())?.start(config)
+}
+
+/// A number the kernel programs counted.
+pub(crate) fn count(agent: &Agent, name: &str) -> anyhow::Result<f64> {
+    Ok(agent.admin().metrics()?.sum(&format!("bowline_kernel_{name}_total"), &[]))
+}
+
+#[test]
+fn messages_go_past_tcp() -> anyhow::Result<()> {
+    let world = world_or_skip!("client", "server");
+    let server = world.pod("server");
+    let _server = server.enter(|| echo(server.at(7)[0]))?;
+    let agent = accelerated(&world, "on")?;
+    for vip in vips(80) {
+        let mut stream = world.pod("client").enter(|| connect(vip))?;
+        for n in 0..100_u8 {
+            let message = [n; 128];
+            stream.write_all(&message)?;
+            let mut back = [0; 128];
+            Patient(&stream).read_exact(&mut back)?;
+            assert_eq!(back, message);
+        }
+        assert_eq!(segments_with_data(&world, &stream)?, [0, 0], "{}", agent.log());
+        stream.shutdown(Shutdown::Write)?;
+        assert_eq!(Patient(&stream).read(&mut [0])?, 0);
+    }
+    // Two connections with two sockets each; there, on, back and back.
+    assert_eq!(count(&agent, "accelerated_sockets")?, 8.0);
+    assert_eq!(count(&agent, "accelerated_bytes")?, 2.0 * 4.0 * 12_800.0);
+    Ok(())
+}
+
+#[test]
+fn off_is_off() -> anyhow::Result<()> {
+    let world = world_or_skip!("client", "server");
+    let server = world.pod("server");
+    let _server = server.enter(|| echo(server.at(7)[0]))?;
+    let agent = accelerated(&world, "off")?;
+    let mut stream = world.pod("client").enter(|| connect(vips(80)[0]))?;
+    stream.write_all(b"hello")?;
+    Patient(&stream).read_exact(&mut [0; 5])?;
+    assert_eq!(segments_with_data(&world, &stream)?, [1, 1]);
+    assert_eq!(count(&agent, "accelerated_sockets")?, 0.0);
+    Ok(())
+}
+
+#[test]
+fn a_stream_nobody_answers_goes_on_through_tcp() -> anyhow::Result<()> {
+    let world = world_or_skip!("client", "server");
+    let server = world.pod("server");
+    let listener = server.enter(|| TcpListener::bind(server.at(7)[0]))?;
+    let agent = accelerated(&world, "on")?;
+    let sent: Vec<u8> = (0..16_u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let mut stream = world.pod("client").enter(|| connect(vips(80)[0]))?;
+    let (got, stalled) = thread::scope(|scope| -> anyhow::Result<_> {
+        let sender = scope.spawn(|| {
+            stream.write_all(&sent)?;
+            stream.shutdown(Shutdown::Write)
+        });
+        let (at_server, _) = listener.accept()?;
+        // Long enough for all of it to be under way, if nothing held it back.
+        thread::sleep(Duration::from_millis(300));
+        let stalled = !sender.is_finished();
+        let mut got = Vec::new();
+        Patient(&at_server).read_to_end(&mut got)?;
+        sender.join().expect("no panic")?;
+        Ok((got, stalled))
+    })?;
+    assert!(stalled, "16 MB were taken while nobody read");
+    assert!(got == sent, "other bytes arrived");
+    assert!(count(&agent, "slowed_unanswered")? >= 2.0, "both legs gave way");
+    Ok(())
+}
+
+#[test]
+fn after_its_end_a_side_cannot_send() -> anyhow::Result<()> {
+    let world = world_or_skip!("client", "server");
+    let server = world.pod("server");
+    let _server = server.enter(|| echo(server.at(7)[0]))?;
+    let _agent = accelerated(&world, "on")?;
+    let mut stream = world.pod("client").enter(|| connect(vips(80)[0]))?;
+    stream.write_all(b"one")?;
+    Patient(&stream).read_exact(&mut [0; 3])?;
+    stream.shutdown(Shutdown::Write)?;
+    let error = stream.write_all(b"two").expect_err("sending has ended");
+    assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    Ok(())
+}
+
+/// Reads from an accelerated socket without being misled: a signal, of which a test process gets many, makes a blocking `recv` answer
+/// that there is nothing for now.
+struct Patient<'a>(&'a TcpStream);
+
+impl Read for Patient<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let began = Instant::now();
+        loop {
+            match self.0.read(buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock && began.elapsed() < PATIENCE => {}
+                result => return result,
+            }
+        }
+    }
+}
+
+fn connect(to: SocketAddr) -> anyhow::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&to, Duration::from_secs(5))?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+/// Segments with data that TCP sent and received for a client's socket.
+fn segments_with_data(world: &World, stream: &TcpStream) -> anyhow::Result<[u32; 2]> {
+    let port = format!("sport = :{}", stream.local_addr()?.port());
+    let told = world.pod("client").run("ss", &["-tinH", &port])?.text();
+    ensure!(told.contains("segs_out:"), "no such socket: {told:?}");
+    // What is zero is left out.
+    let number = |name| told.split_whitespace().find_map(|word| word.strip_prefix(name)).map_or(Ok(0), str::parse);
+    Ok([number("data_segs_out:")?, number("data_segs_in:")?])
+}
+
+const PATIENCE: Duration = Duration::from_secs(10);
