@@ -3,18 +3,23 @@
 //! A socket file outlives the agent that made it. Whether one is in use shows only when somebody connects, and between that
 //! answer and `unlink` another agent may have taken the path: so all of it happens under a lock on the folder.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
 const BACKLOG: i32 = 128;
+/// How long another agent's start may hold the lock.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Between two attempts to take it.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Why the admin interface can't be reached.
 #[derive(Debug, thiserror::Error)]
@@ -97,12 +102,25 @@ fn bind_unix(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
     let failed = |source| unix(path, source);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(failed)?;
-    let lock = File::open(folder).map_err(failed)?;
-    lock.lock().map_err(failed)?;
+    let _lock = lock(folder).map_err(failed)?;
     remove_stale(path)?;
     let listener = listen_unix(path).map_err(failed)?;
     let file = SocketFile::of(path).map_err(failed)?;
     Ok((listener, file))
+}
+
+/// Locks `folder`. Anybody who may read it may lock it too, so nobody's lock is waited for for ever.
+fn lock(folder: &Path) -> io::Result<File> {
+    let file = File::open(folder)?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(PAUSE),
+            Err(TryLockError::WouldBlock) => return Err(io::Error::other("somebody keeps its folder locked")),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
 }
 
 /// Removes a socket file that nobody listens on.
@@ -116,10 +134,21 @@ fn remove_stale(path: &Path) -> Result<(), BindError> {
         }
         Ok(_) => {}
     }
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(failed),
+    match is_listening(path) {
+        Ok(false) => fs::remove_file(path).map_err(failed),
+        Ok(true) => Err(BindError::InUse { path: path.to_owned() }),
         Err(error) => Err(failed(error)),
-        Ok(_) => Err(BindError::InUse { path: path.to_owned() }),
+    }
+}
+
+fn is_listening(path: &Path) -> io::Result<bool> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    match socket.connect(&SockAddr::unix(path)?) {
+        Ok(()) => Ok(true),
+        // An agent that hangs, with a full queue: a socket that blocks would wait for it.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::task::JoinHandle;
@@ -221,6 +222,29 @@ async fn socket_of_a_dead_agent_is_replaced_but_no_file_is() {
     std::fs::write(folder.socket(), "mine").unwrap();
     assert!(matches!(Listeners::bind(&folder.socket(), None), Err(BindError::NotASocket { .. })));
     assert_eq!(std::fs::read_to_string(folder.socket()).unwrap(), "mine");
+}
+
+#[tokio::test]
+async fn nobody_can_hold_up_the_start() {
+    let folder = Folder::new("held");
+    let lock = std::fs::File::open(&folder.0).unwrap();
+    lock.lock().unwrap();
+    let error = Listeners::bind(&folder.socket(), None).unwrap_err();
+    assert!(error.to_string().contains("locked"), "{error}");
+    drop(lock);
+
+    let hung = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).unwrap();
+    let path = SockAddr::unix(folder.socket()).unwrap();
+    hung.bind(&path).unwrap();
+    hung.listen(0).unwrap();
+    let mut waiting = Vec::new();
+    loop {
+        waiting.push(Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).unwrap());
+        if waiting.last().unwrap().connect(&path).is_err() {
+            break;
+        }
+    }
+    assert!(matches!(Listeners::bind(&folder.socket(), None), Err(BindError::InUse { .. })), "its queue is full");
 }
 
 #[tokio::test]
