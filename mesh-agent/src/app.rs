@@ -100,6 +100,9 @@ async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome,
         return Err(AppError::Rejected(rejected));
     }
 
+    if config.listeners.is_empty() && config.mesh.workloads.is_empty() {
+        tracing::warn!("the configuration has no listeners and no workloads: there is nothing to serve");
+    }
     let admin_listeners = admin::Listeners::bind(&settings.admin.socket, config.admin)?;
     let mut bound = Vec::new();
     for listener in config.listeners.iter().filter(|listener| listener.bind) {

@@ -172,3 +172,11 @@ fn descriptors_that_ran_out_are_told_once_and_survived() -> anyhow::Result<()> {
     assert_eq!(client.response()?.status, 200);
     agent.stop()
 }
+
+#[test]
+fn an_empty_configuration_is_no_error_but_is_told() -> anyhow::Result<()> {
+    let mut agent = Options::no_kernel().start("")?;
+    agent.stop()?;
+    assert!(agent.log().contains("nothing to serve"), "{}", agent.log());
+    Ok(())
+}

@@ -43,7 +43,7 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
-    /// Run the Bookinfo demo: six pods, one agent, no sidecar
+    /// Run the Bookinfo demo: seven pods, one agent, no sidecar
     Demo {
         /// Passed on to the demo, as `--check`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
