@@ -65,7 +65,9 @@ impl Readiness {
         self.0.store(true, Ordering::Release);
     }
 
-    fn is_set(&self) -> bool {
+    /// Whether it does.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }

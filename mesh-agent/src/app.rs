@@ -108,10 +108,22 @@ async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome,
     for listener in config.listeners.iter().filter(|listener| listener.bind) {
         bound.push((listener.name.clone(), bind::bind(listener, workers)?));
     }
-    let mut mesh = start_mesh(&config, settings, workers)?;
+    let pods = Arc::new(Mutex::new(Vec::new()));
+    let admin = Arc::new(Admin {
+        config: Arc::clone(&config),
+        snapshots: rollout.reader(),
+        telemetry: Arc::clone(&telemetry),
+        workloads: workload_views(&config, &pods, &readiness, settings.kernel.disabled),
+        readiness: readiness.clone(),
+        drain: trigger.clone(),
+    });
+    let admin = tokio::spawn(admin.serve(admin_listeners));
 
-    let pods = Arc::new(Mutex::new(mesh.as_ref().map_or_else(Vec::new, |mesh| mesh.pods().to_vec())));
+    warm_up(&mut rollout, &mut resolver).await;
+    // Not earlier: what is steered from now on waits until the data threads accept it.
+    let mut mesh = start_mesh(&config, settings, workers)?;
     if let Some(mesh) = &mut mesh {
+        *pods.lock().unwrap_or_else(PoisonError::into_inner) = mesh.pods().to_vec();
         let mut past = telemetry.past(parties::naming(rollout.reader(), Arc::clone(&pods)));
         mesh.tell_events(move |event| past.record(&event))?;
         let read = mesh.counter_reader();
@@ -119,17 +131,6 @@ async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome,
             read().into_iter().map(|(name, help, count)| KernelCounter { name, help, count }).collect()
         });
     }
-    let admin = Arc::new(Admin {
-        config: Arc::clone(&config),
-        snapshots: rollout.reader(),
-        telemetry: Arc::clone(&telemetry),
-        workloads: workload_views(&config, &pods, settings.kernel.disabled),
-        readiness: readiness.clone(),
-        drain: trigger.clone(),
-    });
-    let admin = tokio::spawn(admin.serve(admin_listeners));
-
-    warm_up(&mut rollout, &mut resolver).await;
     // Not earlier: what an earlier agent left in the kernel serves until its names are looked up again.
     rollout.introduce(&mut mesh);
     let server_first = Arc::new(ServerFirst::default());
@@ -270,14 +271,16 @@ async fn forget(pod: &Arc<Pod>, threads: &DataThreads, pods: &Mutex<Vec<Arc<Pod>
 fn workload_views(
     config: &Arc<Config>,
     pods: &Arc<Mutex<Vec<Arc<Pod>>>>,
+    readiness: &Readiness,
     disabled: bool,
 ) -> Box<dyn Fn() -> Vec<WorkloadView> + Send + Sync> {
-    let (config, pods) = (Arc::clone(config), Arc::clone(pods));
+    let (config, pods, readiness) = (Arc::clone(config), Arc::clone(pods), readiness.clone());
     Box::new(move || {
         let pods = pods.lock().unwrap_or_else(PoisonError::into_inner);
         let view = |workload: &Workload| match pods.iter().find(|pod| pod.workload == *workload) {
             Some(pod) => WorkloadView::meshed(workload, pod.id),
             None if disabled => WorkloadView::unmeshed(workload, "the agent runs without kernel programs".to_owned()),
+            None if !readiness.is_set() => WorkloadView::unmeshed(workload, "the agent is starting".to_owned()),
             None => WorkloadView::unmeshed(workload, "its network namespace or cgroup is gone".to_owned()),
         };
         config.mesh.workloads.iter().map(view).collect()

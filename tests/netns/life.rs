@@ -1,15 +1,20 @@
 //! Beginnings and ends: of workloads, of the agent, of what it put into the kernel.
 
 use std::collections::BTreeSet;
+use std::net::UdpSocket;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use harness::agent::{Agent, Options};
-use harness::config::{all_to, bootstrap, cluster, http, service};
+use harness::config::{all_to, bootstrap, cluster, http, own_address, service, tcp, with};
 use harness::echo::HttpServer;
 use harness::footprint::{Footprint, map_entries};
+use harness::scratch::Scratch;
 use harness::wire::Wire;
 use harness::world::{World, cgroup_mount};
+
+use serde_json::json;
 
 use crate::mesh::{get, mesh, options, vips};
 use crate::world_or_skip;
@@ -149,6 +154,31 @@ fn a_workload_that_is_not_there_is_told() -> anyhow::Result<()> {
     let text = output.text();
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(text.contains("no-such-namespace") && text.contains("no-such-cgroup"), "both at once: {text}");
+    Ok(())
+}
+
+#[test]
+fn nothing_is_steered_while_names_are_looked_up() -> anyhow::Result<()> {
+    let world = world_or_skip!("client");
+    // A name server that never answers, in a file of the agent's own.
+    let silent = own_address(53);
+    let _silent = UdpSocket::bind(silent).with_context(|| silent.to_string())?;
+    let scratch = Scratch::new()?;
+    let names = scratch.write("resolv.conf", &format!("nameserver {}\n", silent.ip()))?;
+    let mount = format!("mount --bind {} /etc/resolv.conf && exec \"$0\" \"$@\"", names.display());
+    let options = options().inside(&world.agent_cgroup())?.under(&["unshare", "--mount", "sh", "-c", &mount]);
+    let named = with(cluster("named", &[]), json!({ "type": "STRICT_DNS" }));
+    let named = with(
+        named,
+        json!({ "load_assignment": { "cluster_name": "named", "endpoints": [{ "lb_endpoints": [
+        { "endpoint": { "address": { "socket_address": { "address": "name.invalid.example", "port_value": 1 } } } }
+    ] }] } }),
+    );
+    let agent = options.start(world.mesh(&["client"], bootstrap(&[service(vips(80)[0], tcp("named"))], &[named])))?;
+    let log = agent.log();
+    let at = |words: &str| log.find(words).with_context(|| format!("no {words:?} in:\n{log}"));
+    // What is steered before the data threads accept would wait as long as the names are waited for.
+    assert!(at("still being looked up")? < at("programs are attached")?, "{log}");
     Ok(())
 }
 
