@@ -31,6 +31,18 @@ pub enum Side {
     Accepting,
 }
 
+impl Side {
+    /// The other one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Connecting => Self::Accepting,
+            Self::Accepting => Self::Connecting,
+        }
+    }
+}
+
 /// How the bytes of one direction go. In this order, and never back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Path {
@@ -54,7 +66,9 @@ pub struct Pair {
     numbers: [u32; 2],
     /// How each side begins.
     paths: [u8; 2],
-    pad: [u8; 6],
+    /// Whose socket was entered and is not closed.
+    open: [u8; 2],
+    pad: [u8; 4],
 }
 
 /// What may be accelerated, as bits of [`crate::config::Knobs`].
@@ -75,6 +89,8 @@ impl Directions {
     pub const TO_AGENT: Self = Self(1);
     /// What the agent sends to an app.
     pub const TO_APP: Self = Self(2);
+    /// What apps send to each other, where the agent is not between.
+    pub const APPS: Self = Self(4);
 
     /// None or some of them.
     #[must_use]
@@ -168,7 +184,8 @@ impl Pair {
             sent: [0; 2],
             numbers: [next_to_send, next_to_receive],
             paths: [connecting as u8, accepting as u8],
-            pad: [0; 6],
+            open: [1, 0],
+            pad: [0; 4],
         }
     }
 
@@ -184,6 +201,27 @@ impl Pair {
     #[must_use]
     pub const fn is_accepted_as(&self, next_to_send: u32, next_to_receive: u32) -> bool {
         self.numbers[0] == next_to_receive && self.numbers[1] == next_to_send
+    }
+
+    /// The accepting side's socket is entered.
+    #[inline(always)]
+    pub const fn enter(&mut self) {
+        self.open[1] = 1;
+    }
+
+    /// This side's socket is closed. Answers whether nobody needs this any more.
+    #[inline(always)]
+    #[must_use]
+    pub const fn close(&mut self, side: Side) -> bool {
+        self.open[side as usize & 1] = 0;
+        self.open[0] == 0 && self.open[1] == 0
+    }
+
+    /// Bytes that this side sent past TCP.
+    #[inline(always)]
+    #[must_use]
+    pub const fn sent(&self, side: Side) -> u64 {
+        self.sent[side as usize & 1]
     }
 
     /// This side sends, by whatever path: it has most likely read what it was sent.

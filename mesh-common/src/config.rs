@@ -15,6 +15,9 @@ pub struct Knobs {
 /// Namespaces and cgroups that can be meshed on one node.
 pub const MAX_WORKLOADS: u32 = 8192;
 
+/// Addresses of workloads on one node.
+pub const MAX_ADDRESSES: u32 = 4 * MAX_WORKLOADS;
+
 /// Steered connections that may be between SYN-ACK and ACK at once. On loopback that takes microseconds; only handshakes that
 /// the accepting side's full queue left half done stay longer.
 pub const MAX_HANDSHAKES: u32 = 16384;

@@ -19,4 +19,4 @@ mod user;
 pub mod workload;
 
 /// Version of everything in this crate that both sides must agree on. Changes with any layout, name or meaning.
-pub const ABI_VERSION: u32 = 6;
+pub const ABI_VERSION: u32 = 7;

@@ -25,6 +25,8 @@ pub const SOCKETS: &str = "SOCKETS";
 pub const LEGS: &str = "LEGS";
 /// What is known of each such connection.
 pub const PAIRS: &str = "PAIRS";
+/// Namespaces of the workloads by their addresses.
+pub const LOCALS: &str = "LOCALS";
 /// What is counted.
 pub const COUNTERS: &str = "COUNTERS";
 /// The agent's inbound listeners of one pod: 0 for IPv4, 1 for IPv6.
@@ -70,7 +72,7 @@ pub const ACCELERATION_PROGRAMS: [&str; 3] = [NO_TLS, REDIRECT, PAIRING];
 pub const PROGRAMS: [&str; 9] =
     [CONNECT4, CONNECT6, PEERNAME4, PEERNAME6, HANDSHAKE, NO_TLS, REDIRECT, PAIRING, INBOUND];
 /// The maps that are pinned under `maps/` of the pin path.
-pub const MAPS: [&str; 17] = [
+pub const MAPS: [&str; 18] = [
     NETNS,
     CGROUPS,
     KNOBS,
@@ -85,6 +87,7 @@ pub const MAPS: [&str; 17] = [
     SOCKETS,
     LEGS,
     PAIRS,
+    LOCALS,
     LISTENERS,
     WATCHED,
     EVENTS,

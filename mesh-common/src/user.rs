@@ -4,7 +4,7 @@
 use crate::accelerate::{Leg, Pair};
 use crate::config::Knobs;
 use crate::event::{Event, Watched};
-use crate::flow::{FlowKey, Hidden, NetKey};
+use crate::flow::{Addr, FlowKey, Hidden, NetKey};
 use crate::service::{Choice, ChoiceKey, Service, ServiceKey};
 use crate::workload::Workload;
 
@@ -34,3 +34,5 @@ unsafe impl aya::Pod for Watched {}
 unsafe impl aya::Pod for Leg {}
 // SAFETY: `repr(C)`, integers only, padding is a field.
 unsafe impl aya::Pod for Pair {}
+// SAFETY: `repr(C)`, integers only, no padding.
+unsafe impl aya::Pod for Addr {}

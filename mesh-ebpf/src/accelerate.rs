@@ -8,7 +8,8 @@
 //!
 //! The connecting side is first: it files the connection under its tuple, with the numbers of the next bytes both ways. The
 //! accepting side must find it there with the same numbers. So no two ends of different connections are ever joined, whatever
-//! addresses were used twice.
+//! addresses were used twice. Where the agent is not between, both ends are in namespaces of their own, and each finds the other's by the
+//! address it talks to.
 
 use aya_ebpf::bindings::{
     BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_HDR_OPT_LEN_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB,
@@ -18,12 +19,12 @@ use aya_ebpf::bindings::{
 use aya_ebpf::programs::SockOpsContext;
 use mesh_common::accelerate::{Directions, Leg, Pair, Path, Side};
 use mesh_common::counter::Counter;
-use mesh_common::flow::FlowKey;
+use mesh_common::flow::{Addr, FlowKey};
 
 use crate::emit::count;
 use crate::hidden::Socket;
 use crate::leg::{self, slow};
-use crate::maps::{KNOBS, PAIRS, SOCKETS};
+use crate::maps::{KNOBS, LOCALS, PAIRS, SOCKETS};
 use crate::sockops::{ask_for, ends, netns, socket};
 
 /// Looks at one event of one socket.
@@ -44,14 +45,19 @@ fn connected(ctx: &SockOpsContext) {
     let Some(hidden) = socket.hidden() else { return };
     let Some(knobs) = KNOBS.get(0) else { return };
     let directions = Directions::from_bits(knobs.accelerate);
-    if hidden.is_direct() || directions.is_none() {
-        return;
-    }
-    let (to_agent, to_app) = (directions.begin(Directions::TO_AGENT), directions.begin(Directions::TO_APP));
-    let paths = if hidden.is_shown() { [to_agent, to_app] } else { [to_app, to_agent] };
     let (local, remote) = ends(ctx);
     let netns = netns(ctx);
-    let (own, peer) = (FlowKey::new(netns, local, remote), FlowKey::new(netns, remote, local));
+    let (other, paths) = if hidden.is_direct() {
+        let Some(other) = home_of(remote.0) else { return };
+        (other, [directions.begin(Directions::APPS); 2])
+    } else {
+        let (to_agent, to_app) = (directions.begin(Directions::TO_AGENT), directions.begin(Directions::TO_APP));
+        (netns, if hidden.is_shown() { [to_agent, to_app] } else { [to_app, to_agent] })
+    };
+    if paths[0] == Path::Tcp && paths[1] == Path::Tcp {
+        return;
+    }
+    let (own, peer) = (FlowKey::new(netns, local, remote), FlowKey::new(other, remote, local));
     let (next_to_send, next_to_receive) = numbers(ctx);
     if PAIRS.insert(own, Pair::new(next_to_send, next_to_receive, paths), 0).is_err() {
         return count(Counter::AccelerationFull);
@@ -69,13 +75,31 @@ fn accepted(ctx: &SockOpsContext) {
     let Some(socket) = socket(ctx) else { return };
     let (local, remote) = ends(ctx);
     let netns = netns(ctx);
-    let (own, peer) = (FlowKey::new(netns, local, remote), FlowKey::new(netns, remote, local));
-    // SAFETY: read here and now, and the kernel keeps the memory of an entry that goes until this program has run.
-    let Some(pair) = (unsafe { PAIRS.get(peer) }) else { return };
+    let own = FlowKey::new(netns, local, remote);
+    // The agent is in the app's namespace; another workload is where its address is at home.
+    let mut peer = FlowKey::new(netns, remote, local);
+    let mut found = PAIRS.get_ptr_mut(peer);
+    if found.is_none() {
+        let Some(home) = home_of(remote.0) else { return };
+        peer.netns = home;
+        found = PAIRS.get_ptr_mut(peer);
+    }
+    let Some(pair) = found else { return };
+    // SAFETY: the map's place of this connection, of which this field is this side's; the kernel keeps the memory of an entry that goes
+    // until this program has run.
+    let pair = unsafe { &mut *pair };
     let (next_to_send, next_to_receive) = numbers(ctx);
     if pair.is_accepted_as(next_to_send, next_to_receive) {
+        pair.enter();
         enter(ctx, socket, Leg::new(own, peer, Side::Accepting, pair.begins(Side::Accepting)));
     }
+}
+
+/// The namespace of the workload with this address.
+#[inline(always)]
+fn home_of(addr: Addr) -> Option<u64> {
+    // SAFETY: the map is not preallocated: an entry that is deleted meanwhile is freed after this program has run.
+    unsafe { LOCALS.get(addr) }.copied()
 }
 
 /// The map comes last: a socket that is there has its leg, and whatever TCP sends for it is seen.
@@ -112,9 +136,15 @@ fn changed(ctx: &SockOpsContext) {
     // SAFETY: the pointer is the context's socket, which is locked.
     let Some(leg) = (unsafe { leg::of(socket.as_ptr()) }) else { return };
     leg.advance(Path::Tcp);
-    if state == BPF_TCP_CLOSE && leg.side() == Side::Connecting {
-        // There is nothing to remove if the map was full.
-        let _ = PAIRS.remove(leg.own);
+    if state == BPF_TCP_CLOSE
+        && let Some(pair) = PAIRS.get_ptr_mut(leg.pair())
+    {
+        // Two that close at the very same time may each miss the other. Such an entry stays until the ports are used again.
+        // SAFETY: as in `accepted`.
+        if unsafe { &mut *pair }.close(leg.side()) {
+            // Gone if the other side did it.
+            let _ = PAIRS.remove(leg.pair());
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use mesh_common::accelerate::{Leg, Path};
 use mesh_common::counter::Counter;
 
 use crate::emit::count;
-use crate::maps::LEGS;
+use crate::maps::{LEGS, PAIRS};
 
 /// The leg of a socket that has one.
 ///
@@ -43,6 +43,19 @@ unsafe fn get(sk: *mut c_void, flags: u64) -> *mut Leg {
     let map = (&raw const LEGS).cast_mut().cast();
     // SAFETY: map and socket are what the helper asks for; it answers null or a place of the map's value type.
     unsafe { bpf_sk_storage_get(map, sk, ptr::null_mut(), flags) }.cast()
+}
+
+/// Bytes that an accelerated socket sent and was sent, past TCP.
+///
+/// # Safety
+/// As for [`of`].
+#[inline(always)]
+pub(crate) unsafe fn past_tcp(sk: *mut c_void) -> Option<(u64, u64)> {
+    // SAFETY: by the caller.
+    let leg = unsafe { of(sk) }?;
+    // SAFETY: read here and now, and the kernel keeps the memory of an entry that goes until this program has run.
+    let pair = unsafe { PAIRS.get(leg.pair()) }?;
+    Some((pair.sent(leg.side()), pair.sent(leg.side().other())))
 }
 
 /// From now on bytes from here go by TCP; `why` is counted if that is news.

@@ -12,10 +12,12 @@ use aya_ebpf::btf_maps::SkStorage;
 use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf, SockHash, SockMap};
 use mesh_common::accelerate::{Leg, MAX_ACCELERATED, Pair};
-use mesh_common::config::{EVENT_BYTES, Knobs, MAX_EXCLUDED_CIDRS, MAX_HANDSHAKES, MAX_WORKLOADS, PORT_WORDS};
+use mesh_common::config::{
+    EVENT_BYTES, Knobs, MAX_ADDRESSES, MAX_EXCLUDED_CIDRS, MAX_HANDSHAKES, MAX_WORKLOADS, PORT_WORDS,
+};
 use mesh_common::counter::Counter;
 use mesh_common::event::Watched;
-use mesh_common::flow::{FlowKey, Hidden, NetKey, PortBe};
+use mesh_common::flow::{Addr, FlowKey, Hidden, NetKey, PortBe};
 use mesh_common::service::{Choice, ChoiceKey, MAX_CHOICES, MAX_SERVICES, Service, ServiceKey};
 use mesh_common::workload::{Mode, Workload};
 
@@ -61,6 +63,9 @@ pub(crate) static LEGS: SkStorage<Leg> = SkStorage::new();
 
 #[map]
 pub(crate) static PAIRS: HashMap<FlowKey, Pair> = HashMap::with_max_entries(MAX_ACCELERATED, BPF_F_NO_PREALLOC);
+
+#[map]
+pub(crate) static LOCALS: HashMap<Addr, u64> = HashMap::with_max_entries(MAX_ADDRESSES, BPF_F_NO_PREALLOC);
 
 #[map]
 pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::ALL.len() as u32, 0);

@@ -21,6 +21,7 @@ use mesh_common::workload::Workload;
 use crate::emit::count;
 use crate::exclude::is_excluded;
 use crate::hidden::Socket;
+use crate::leg;
 use crate::maps::{NETNS, WATCHED};
 use crate::report::{now, report, report_refusal};
 use crate::sockops::{ask_for, ends, netns, socket};
@@ -145,6 +146,11 @@ fn report_numbers(ctx: &SockOpsContext, socket: Socket, watched: &Watched, kind:
         },
     };
     (event.sent, event.received) = raw(ctx, watched).payload(watched.way(), state);
+    // SAFETY: the pointer is the context's socket, which is locked.
+    if let Some((sent, received)) = unsafe { leg::past_tcp(socket.as_ptr()) } {
+        event.sent += sent;
+        event.received += received;
+    }
     // SAFETY: the context is valid while the program runs, here and below.
     event.segments_out = unsafe { (*ctx.ops).segs_out };
     // SAFETY: as above.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use harness::agent::Agent;
-use harness::config::{all_to, bootstrap, cluster, detecting, http, tcp};
+use harness::config::{all_to, bootstrap, cluster, detecting, http, service, tcp};
 use harness::tcp::echo;
 use harness::world::World;
 use serde_json::{Value, json};
@@ -19,8 +19,13 @@ use crate::world_or_skip;
 pub(crate) fn accelerated(world: &World, acceleration: &str) -> anyhow::Result<Agent> {
     let server = world.pod("server");
     let carried = |vip| detecting(vip, http(all_to("server")), tcp("server"), "0.05s");
-    let listeners = vips(80).map(carried);
-    let mut config = world.mesh(&["client", "server"], bootstrap(&listeners, &[cluster("server", &server.at(7)[..1])]));
+    // At port 81 the kernel chooses the endpoint, and the agent is not between.
+    let [direct4, direct6] = vips(81);
+    let direct = [service(direct4, tcp("server")), service(direct6, tcp("server6"))];
+    let listeners = vips(80).map(carried).into_iter().chain(direct).collect::<Vec<_>>();
+    let [server4, server6] = server.at(7);
+    let clusters = [cluster("server", &[server4]), cluster("server6", &[server6])];
+    let mut config = world.mesh(&["client", "server"], bootstrap(&listeners, &clusters));
     if let Some(Value::Object(kernel)) = config.pointer_mut("/mesh/kernel") {
         kernel.insert("acceleration".to_owned(), json!(acceleration));
     }
@@ -54,6 +59,30 @@ fn messages_go_past_tcp() -> anyhow::Result<()> {
     // Two connections with two sockets each; there, on, back and back.
     assert_eq!(count(&agent, "accelerated_sockets")?, 8.0);
     assert_eq!(count(&agent, "accelerated_bytes")?, 2.0 * 4.0 * 12_800.0);
+    Ok(())
+}
+
+#[test]
+fn apps_talk_past_tcp_where_the_agent_is_not_between() -> anyhow::Result<()> {
+    let world = world_or_skip!("client", "server");
+    let server = world.pod("server");
+    let _servers = [server.enter(|| echo(server.at(7)[0]))?, server.enter(|| echo(server.at(7)[1]))?];
+    let agent = accelerated(&world, "on")?;
+    for (n, vip) in (1_u8..).zip(vips(81)) {
+        let mut stream = world.pod("client").enter(|| connect(vip))?;
+        for _ in 0..100 {
+            stream.write_all(&[n; 128])?;
+            let mut back = [0; 128];
+            Patient(&stream).read_exact(&mut back)?;
+            assert_eq!(back, [n; 128]);
+        }
+        assert_eq!(segments_with_data(&world, &stream)?, [0, 0], "{}", agent.log());
+        assert_eq!(count(&agent, "accelerated_sockets")?, f64::from(2 * n));
+        stream.shutdown(Shutdown::Write)?;
+        assert_eq!(Patient(&stream).read(&mut [0])?, 0);
+    }
+    assert_eq!(count(&agent, "direct")?, 2.0);
+    assert_eq!(count(&agent, "accelerated_bytes")?, 2.0 * 2.0 * 12_800.0);
     Ok(())
 }
 

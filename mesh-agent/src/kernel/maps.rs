@@ -4,7 +4,7 @@ use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, MapData, MapError};
 use mesh_common::config::{Knobs, PORT_WORDS};
-use mesh_common::flow::NetKey;
+use mesh_common::flow::{Addr, NetKey};
 use mesh_common::names;
 use mesh_common::workload::Workload;
 
@@ -49,6 +49,7 @@ pub(crate) struct KernelTables {
     knobs: Array<MapData, Knobs>,
     netns: HashMap<MapData, u64, Workload>,
     cgroups: HashMap<MapData, u64, Workload>,
+    locals: HashMap<MapData, Addr, u64>,
     excluded: ExcludedTables,
 }
 
@@ -64,6 +65,7 @@ impl KernelTables {
             knobs: take(ebpf, names::KNOBS)?,
             netns: take(ebpf, names::NETNS)?,
             cgroups: take(ebpf, names::CGROUPS)?,
+            locals: take(ebpf, names::LOCALS)?,
             excluded: ExcludedTables::take(ebpf)?,
         })
     }
@@ -115,6 +117,10 @@ impl Tables for KernelTables {
         match *op {
             MapOp::ForgetNetns(cookie) => forgotten(self.netns.remove(&cookie), names::NETNS),
             MapOp::ForgetCgroup(id) => forgotten(self.cgroups.remove(&id), names::CGROUPS),
+            MapOp::ForgetLocal(address) => forgotten(self.locals.remove(&address.into()), names::LOCALS),
+            MapOp::LearnLocal(address, cookie) => {
+                self.locals.insert(Addr::from(address), cookie, 0).map_err(refused(names::LOCALS))
+            }
             MapOp::Knobs(knobs) => self.knobs.set(0, knobs, 0).map_err(refused(names::KNOBS)),
             MapOp::Ports { word, bits } => self.excluded.set_ports(word, bits),
             MapOp::Exclude(network) => self.excluded.exclude(network),
@@ -131,6 +137,12 @@ impl Tables for KernelTables {
             knobs: self.knobs.get(&0, 0).map_err(refused(names::KNOBS))?,
             netns: self.netns.iter().collect::<Result<_, _>>().map_err(refused(names::NETNS))?,
             cgroups: self.cgroups.iter().collect::<Result<_, _>>().map_err(refused(names::CGROUPS))?,
+            locals: self
+                .locals
+                .iter()
+                .map(|entry| entry.map(|(address, cookie)| (address.into(), cookie)))
+                .collect::<Result<_, _>>()
+                .map_err(refused(names::LOCALS))?,
             excluded: self.excluded.read()?,
         })
     }
@@ -191,6 +203,8 @@ impl Tables for std::sync::Arc<std::sync::Mutex<FakeTables>> {
         match *op {
             MapOp::ForgetNetns(cookie) => drop(state.netns.remove(&cookie)),
             MapOp::ForgetCgroup(id) => drop(state.cgroups.remove(&id)),
+            MapOp::ForgetLocal(address) => drop(state.locals.remove(&address)),
+            MapOp::LearnLocal(address, cookie) => drop(state.locals.insert(address, cookie)),
             MapOp::Knobs(knobs) => state.knobs = knobs,
             MapOp::Ports { word, bits: 0 } => drop(state.excluded.ports.remove(&word)),
             MapOp::Ports { word, bits } => drop(state.excluded.ports.insert(word, bits)),

@@ -20,6 +20,8 @@ pub(crate) struct State {
     pub(crate) netns: BTreeMap<u64, Workload>,
     /// Workloads by the id of their cgroup.
     pub(crate) cgroups: BTreeMap<u64, Workload>,
+    /// Namespaces by the addresses of the workloads that live in them alone.
+    pub(crate) locals: BTreeMap<IpAddr, u64>,
     /// Exclusions.
     pub(crate) excluded: Excluded,
 }
@@ -45,10 +47,12 @@ pub(crate) struct Network {
 pub(crate) enum MapOp {
     ForgetNetns(u64),
     ForgetCgroup(u64),
+    ForgetLocal(IpAddr),
     Knobs(Knobs),
     Ports { word: u32, bits: u64 },
     Exclude(Network),
     Include(Network),
+    LearnLocal(IpAddr, u64),
     LearnCgroup(u64, Workload),
     LearnNetns(u64, Workload),
 }
@@ -92,6 +96,7 @@ pub(crate) fn diff(old: &State, new: &State) -> Vec<MapOp> {
     let mut ops = Vec::new();
     ops.extend(missing(&old.netns, &new.netns).map(MapOp::ForgetNetns));
     ops.extend(missing(&old.cgroups, &new.cgroups).map(MapOp::ForgetCgroup));
+    ops.extend(missing(&old.locals, &new.locals).map(MapOp::ForgetLocal));
     if old.knobs != new.knobs {
         ops.push(MapOp::Knobs(new.knobs));
     }
@@ -104,17 +109,18 @@ pub(crate) fn diff(old: &State, new: &State) -> Vec<MapOp> {
     }
     ops.extend(new.excluded.networks.difference(&old.excluded.networks).copied().map(MapOp::Exclude));
     ops.extend(old.excluded.networks.difference(&new.excluded.networks).copied().map(MapOp::Include));
+    ops.extend(changed(&old.locals, &new.locals).map(|(address, cookie)| MapOp::LearnLocal(address, cookie)));
     ops.extend(changed(&old.cgroups, &new.cgroups).map(|(id, workload)| MapOp::LearnCgroup(id, workload)));
     ops.extend(changed(&old.netns, &new.netns).map(|(cookie, workload)| MapOp::LearnNetns(cookie, workload)));
     ops
 }
 
-fn missing(old: &BTreeMap<u64, Workload>, new: &BTreeMap<u64, Workload>) -> impl Iterator<Item = u64> {
+fn missing<K: Copy + Ord, V>(old: &BTreeMap<K, V>, new: &BTreeMap<K, V>) -> impl Iterator<Item = K> {
     old.keys().filter(|key| !new.contains_key(key)).copied()
 }
 
-fn changed(old: &BTreeMap<u64, Workload>, new: &BTreeMap<u64, Workload>) -> impl Iterator<Item = (u64, Workload)> {
-    new.iter().filter(|(key, workload)| old.get(key) != Some(workload)).map(|(key, workload)| (*key, *workload))
+fn changed<K: Copy + Ord, V: Copy + Eq>(old: &BTreeMap<K, V>, new: &BTreeMap<K, V>) -> impl Iterator<Item = (K, V)> {
+    new.iter().filter(|(key, value)| old.get(key) != Some(value)).map(|(key, value)| (*key, *value))
 }
 
 /// Bits of an IPv4-mapped address before the IPv4 address.

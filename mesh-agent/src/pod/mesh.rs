@@ -1,6 +1,5 @@
 //! The mesh on this node, from the configured workloads to sockets that listen inside them.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
@@ -308,12 +307,16 @@ impl Mesh {
 
     /// What the maps should say of the workloads that run.
     fn wanted(&self) -> State {
-        let mut state = State { netns: BTreeMap::new(), cgroups: BTreeMap::new(), ..self.sync.wanted().clone() };
+        let mut state = self.without_workloads();
         let steered = if self.steers { self.members.as_slice() } else { &[] };
         for Running { member, outbound, .. } in steered {
             let workload = kernel_workload(&member.pod, *outbound);
             match member.key {
-                Key::Netns => state.netns.insert(member.netns.cookie(), workload),
+                Key::Netns => {
+                    let home = |&address| (address, member.netns.cookie());
+                    state.locals.extend(member.pod.workload.addresses.iter().map(home));
+                    state.netns.insert(member.netns.cookie(), workload)
+                }
                 Key::Cgroup(id) => {
                     state.cgroups.insert(id, workload);
                     state.netns.insert(member.netns.cookie(), Workload::by_cgroup())
@@ -321,6 +324,11 @@ impl Mesh {
             };
         }
         state
+    }
+
+    fn without_workloads(&self) -> State {
+        let State { knobs, ref excluded, .. } = *self.sync.wanted();
+        State { knobs, excluded: excluded.clone(), ..State::default() }
     }
 }
 
@@ -343,8 +351,7 @@ impl Shortcuts for Mesh {
 
 impl Drop for Mesh {
     fn drop(&mut self) {
-        let nothing = State { netns: BTreeMap::new(), cgroups: BTreeMap::new(), ..self.sync.wanted().clone() };
-        if let Err(error) = self.sync.set(nothing) {
+        if let Err(error) = self.sync.set(self.without_workloads()) {
             warn!(%error, "the kernel keeps a workload until its maps go");
         }
     }
@@ -360,7 +367,7 @@ impl fmt::Debug for Mesh {
 fn directions(acceleration: Acceleration) -> Directions {
     match acceleration {
         Acceleration::Off => Directions::default(),
-        Acceleration::On => Directions::TO_AGENT.and(Directions::TO_APP),
+        Acceleration::On => Directions::TO_AGENT.and(Directions::TO_APP).and(Directions::APPS),
     }
 }
 

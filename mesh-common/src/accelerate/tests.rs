@@ -75,3 +75,15 @@ fn directions_are_switched_one_by_one() {
     assert_eq!(Directions::TO_APP.begin(Directions::TO_AGENT), Path::Tcp);
     assert_eq!(Directions::from_bits(both.bits()).begin(both), Path::Undecided);
 }
+
+#[test]
+fn a_pair_is_needed_until_both_have_closed() {
+    let new = || Pair::new(0, 0, [Path::Undecided; 2]);
+    assert!(new().close(Side::Connecting), "nobody accepted");
+    for first in [Side::Connecting, Side::Accepting] {
+        let mut pair = new();
+        pair.enter();
+        assert!(!pair.close(first));
+        assert!(pair.close(first.other()));
+    }
+}

@@ -34,6 +34,8 @@ fn forgets_first_and_learns_last() {
     let mut new = state(&[(2, 9), (3, 3)], &[23, 8080], &["10.0.0.0/8", "fd00::/8"]);
     new.knobs = Knobs { agent_cgroup: 7, abi: 1, accelerate: 0 };
     new.cgroups.insert(5, workload(4));
+    let old = State { locals: [(LOCAL, 2)].into(), ..old };
+    new.locals.insert(LOCAL, 3);
     assert_eq!(
         diff(&old, &new),
         [
@@ -42,11 +44,18 @@ fn forgets_first_and_learns_last() {
             MapOp::Ports { word: 0, bits: 1 << 23 },
             MapOp::Ports { word: 126, bits: 1 << 16 },
             MapOp::Exclude(network("fd00::/8")),
+            MapOp::LearnLocal(LOCAL, 3),
             MapOp::LearnCgroup(5, workload(4)),
             MapOp::LearnNetns(2, workload(9)),
             MapOp::LearnNetns(3, workload(3)),
         ]
     );
+}
+
+#[test]
+fn an_address_that_nobody_has_is_forgotten() {
+    let old = State { locals: [(LOCAL, 2)].into(), ..State::default() };
+    assert_eq!(diff(&old, &State::default()), [MapOp::ForgetLocal(LOCAL)]);
 }
 
 #[test]
@@ -74,3 +83,5 @@ fn networks_survive_the_border() {
     assert_eq!(network("::/0").to_kernel().1, 32);
     assert_ne!(network("::/0").to_kernel().0, network("0.0.0.0/0").to_kernel().0);
 }
+
+const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
