@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::decode::{ConfigError, HostPath, HostPathKind, Problem};
+use crate::model::workload::cgroup_folder;
 
 /// What is wrong with `paths` on this host.
 pub(super) fn check(paths: &[HostPath]) -> Vec<ConfigError> {
@@ -35,7 +36,7 @@ fn cgroup(path: &Path, mount: Option<&Path>) -> Result<(), Problem> {
         let source = io::Error::new(io::ErrorKind::NotFound, "no cgroup2 file system is mounted");
         return Err(Problem::Host { what, path: path.to_owned(), source });
     };
-    let full = mount.join(path);
+    let full = cgroup_folder(mount, path);
     let there = metadata(what, &full)?;
     let is_cgroup = there.is_dir() && there.dev() == metadata(what, mount)?.dev();
     if is_cgroup { Ok(()) } else { Err(Problem::HostKind { what, path: full }) }
@@ -80,8 +81,15 @@ mod tests {
         assert_eq!(message(cgroup(Path::new("a"), None)), "cgroup a: no cgroup2 file system is mounted");
         assert_eq!(
             message(cgroup(Path::new("/no/such"), Some(Path::new("/proc")))),
-            "cgroup /no/such: No such file or directory (os error 2)"
+            "cgroup /proc/no/such: No such file or directory (os error 2)"
         );
-        assert_eq!(message(cgroup(Path::new("/etc"), Some(Path::new("/proc")))), "/etc is not a cgroup");
+        assert_eq!(message(cgroup(Path::new("/version"), Some(Path::new("/proc")))), "/proc/version is not a cgroup");
+    }
+
+    #[test]
+    fn a_cgroup_is_named_relative_absolute_or_as_the_kernel_does() {
+        for path in ["sys/kernel", "/sys/kernel", "/proc/sys/kernel"] {
+            assert!(cgroup(Path::new(path), Some(Path::new("/proc"))).is_ok(), "{path}");
+        }
     }
 }

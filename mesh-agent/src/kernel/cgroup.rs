@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::model::workload::cgroup_folder;
+
 /// Why there is no cgroup to work with.
 #[derive(Debug, thiserror::Error)]
 pub enum CgroupError {
@@ -46,10 +48,7 @@ impl Cgroups {
 
     /// The folder of a group given relative to the mount or absolute.
     pub(crate) fn folder(&self, path: &Path) -> PathBuf {
-        if path.starts_with(&self.mount) {
-            return path.to_owned();
-        }
-        self.mount.join(path.strip_prefix("/").unwrap_or(path))
+        cgroup_folder(&self.mount, path)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::model::name::WorkloadName;
 
@@ -33,6 +33,13 @@ impl Workload {
     pub fn identity(&self, trust_domain: &str) -> String {
         format!("spiffe://{trust_domain}/ns/{}/sa/{}", self.namespace, self.service_account)
     }
+}
+
+/// The folder of cgroup `path` (see [`Workload::cgroup`]) in the hierarchy that is mounted at `mount`. `/a/b`, as the kernel
+/// writes a process's group, is below the mount too.
+#[must_use]
+pub fn cgroup_folder(mount: &Path, path: &Path) -> PathBuf {
+    if path.starts_with(mount) { path.to_owned() } else { mount.join(path.strip_prefix("/").unwrap_or(path)) }
 }
 
 /// What to do where the mesh can't do its work.
