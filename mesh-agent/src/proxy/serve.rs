@@ -103,9 +103,11 @@ async fn look(worker: &Worker, connection: &mut Connection, how: Detect) -> Opti
             worker.telemetry.detected(protocol);
             Some(protocol)
         }
+        // Nothing was awaited: its server speaks first.
+        Ok(Detected::Silent) if patience.is_zero() => Some(Protocol::Opaque),
         Ok(Detected::Silent) => {
             worker.telemetry.detection_timed_out();
-            (how.continue_on_timeout || patience.is_zero()).then_some(Protocol::Opaque)
+            how.continue_on_timeout.then_some(Protocol::Opaque)
         }
         Err(error) => {
             tracing::debug!(peer = %connection.origin.peer, %error, "client left during detection");
