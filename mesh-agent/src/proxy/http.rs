@@ -15,10 +15,10 @@ mod h1;
 mod h2;
 mod head;
 mod headers;
+mod hpack;
 mod local_reply;
 mod name;
 mod path;
-mod prefixed;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -37,7 +37,6 @@ use tokio::time::Instant;
 use crate::model::filter::Codec;
 use crate::proxy::connection::Connection;
 pub(crate) use crate::proxy::http::body::StreamError;
-use crate::proxy::http::prefixed::Prefixed;
 use crate::proxy::http::session::Session;
 use crate::proxy::worker::Worker;
 use crate::snapshot::HttpChain;
@@ -55,10 +54,9 @@ pub(super) async fn serve(worker: &Rc<Worker>, connection: Connection, chain: &A
             None => return,
         },
     };
-    let read_ahead = read_ahead.freeze();
     session.listed.set_protocol(if is_http2 { Protocol::Http2 } else { Protocol::Http1 }, Tier::T3);
     if is_http2 {
-        h2::server::serve(&mut session, Prefixed::new(read_ahead, stream)).await;
+        h2::server::serve(&mut session, stream, read_ahead).await;
     } else {
         h1::server::serve(&mut session, stream, &read_ahead).await;
     }
@@ -69,11 +67,11 @@ async fn is_preface(session: &mut Session, stream: &TcpStream, seen: &mut BytesM
     let deadline = session.chain.config.idle_timeout.map(|limit| Instant::now() + limit);
     poll_fn(|cx| {
         loop {
-            let length = seen.len().min(h2::PREFACE.len());
-            if seen[..length] != h2::PREFACE[..length] {
+            let length = seen.len().min(h2::PREFACE_BEGIN.len());
+            if seen[..length] != h2::PREFACE_BEGIN[..length] {
                 return Poll::Ready(Some(false));
             }
-            if length == h2::PREFACE.len() {
+            if length == h2::PREFACE_BEGIN.len() {
                 return Poll::Ready(Some(true));
             }
             match stream.poll_read_ready(cx) {

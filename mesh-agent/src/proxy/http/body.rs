@@ -7,9 +7,8 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-
 use crate::proxy::http::fields::Fields;
+use crate::proxy::http::h2::Reason;
 
 /// What a source has at its front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +30,7 @@ pub(crate) enum StreamError {
     Io(#[from] io::Error),
     /// The peer reset the stream.
     #[error("stream reset: {0}")]
-    Reset(h2::Reason),
+    Reset(Reason),
     /// What the peer sent is not HTTP.
     #[error("malformed: {0}")]
     Malformed(&'static str),
@@ -43,7 +42,7 @@ pub(crate) enum StreamError {
 impl StreamError {
     /// Whether the peer reset the stream before it looked at the request.
     pub(crate) fn is_refusal(&self) -> bool {
-        matches!(self, Self::Reset(h2::Reason::REFUSED_STREAM))
+        matches!(self, Self::Reset(Reason::REFUSED_STREAM))
     }
 }
 
@@ -55,8 +54,6 @@ pub(crate) trait Source {
     fn chunk(&self) -> &[u8];
     /// Gives up the first `count` bytes of the chunk.
     fn consume(&mut self, count: usize);
-    /// The first `count` bytes of the chunk, taken out.
-    fn take(&mut self, count: usize) -> Bytes;
     /// What followed the body, once [`Fill::End`] was seen.
     fn trailers(&mut self) -> Option<&Fields>;
 }

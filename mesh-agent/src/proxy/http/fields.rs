@@ -41,10 +41,6 @@ impl Fields {
         self.entries.is_empty()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
     /// Memory held, for deciding whether to keep it.
     pub(crate) fn capacity(&self) -> usize {
         self.text.capacity()
@@ -71,6 +67,16 @@ impl Fields {
         let value = self.store(value);
         self.present.insert(known);
         self.entries.push(Entry { name: known, spelled, value });
+    }
+
+    /// Adds a header whose name is in lower case, and answers what it is known as.
+    pub(crate) fn append_lower(&mut self, name: &[u8], value: &[u8]) -> Name {
+        let known = Name::of(name);
+        let spelled = if known == Name::Other { self.store(name) } else { Span::default() };
+        let value = self.store(value);
+        self.present.insert(known);
+        self.entries.push(Entry { name: known, spelled, value });
+        known
     }
 
     /// Adds a header of a known name after those there are.

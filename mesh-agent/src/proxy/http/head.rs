@@ -66,7 +66,11 @@ impl RequestHead {
     }
 
     pub(crate) fn set_path(&mut self, path: &str) {
-        self.path = self.fields.store(path.as_bytes());
+        self.set_path_bytes(path.as_bytes());
+    }
+
+    pub(crate) fn set_path_bytes(&mut self, path: &[u8]) {
+        self.path = self.fields.store(path);
     }
 
     pub(crate) fn authority(&self) -> &str {
@@ -74,7 +78,11 @@ impl RequestHead {
     }
 
     pub(crate) fn set_authority(&mut self, authority: &str) {
-        self.authority = self.fields.store(authority.as_bytes());
+        self.set_authority_bytes(authority.as_bytes());
+    }
+
+    pub(crate) fn set_authority_bytes(&mut self, authority: &[u8]) {
+        self.authority = self.fields.store(authority);
     }
 
     /// Envoy's idea of a gRPC request: `content-type: application/grpc`, alone or with `+proto` and the like.

@@ -156,7 +156,7 @@ fn append_to_list(fields: &mut crate::proxy::http::fields::Fields, name: Name, v
 }
 
 /// What may stand in an authority: RFC 3986's characters, as Envoy has them.
-fn is_authority_byte(byte: u8) -> bool {
+pub(super) fn is_authority_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=:[]%@".contains(&byte)
 }
 

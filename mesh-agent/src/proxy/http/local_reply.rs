@@ -1,6 +1,5 @@
 //! Answers the agent gives itself: errors, redirects, direct responses. A gRPC client gets them as gRPC wants them.
 
-use bytes::Bytes;
 use http::StatusCode;
 use std::task::{Context, Poll};
 
@@ -52,12 +51,6 @@ impl Source for Fixed<'_> {
 
     fn consume(&mut self, count: usize) {
         self.0 = &self.0[count..];
-    }
-
-    fn take(&mut self, count: usize) -> Bytes {
-        let bytes = Bytes::copy_from_slice(&self.0[..count]);
-        self.consume(count);
-        bytes
     }
 
     fn trailers(&mut self) -> Option<&Fields> {

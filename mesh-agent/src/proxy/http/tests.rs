@@ -2,6 +2,7 @@
 
 mod h1;
 mod h2;
+mod h2_frames;
 mod world;
 
 /// A connection that waits must cost little: ten thousand of them do.

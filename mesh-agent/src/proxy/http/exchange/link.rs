@@ -99,8 +99,7 @@ async fn shared<D: Downstream>(
             group.failed.set(Some(Instant::now()));
         }
     })?;
-    let opened = unless_over(session, client, progress, Box::pin(group.open(stream, options))).await?;
-    opened.map_err(|error| ProxyError::upstream(Kind::Upstream(error)))
+    Ok(group.open(stream, options))
 }
 
 /// A new connection.

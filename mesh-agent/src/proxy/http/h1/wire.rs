@@ -4,7 +4,6 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio::net::tcp::ReadHalf;
@@ -103,12 +102,6 @@ impl Source for Receiving<'_> {
     fn consume(&mut self, count: usize) {
         self.input.consume(count);
         self.decoder.used(count);
-    }
-
-    fn take(&mut self, count: usize) -> Bytes {
-        let bytes = Bytes::copy_from_slice(&self.chunk()[..count]);
-        self.consume(count);
-        bytes
     }
 
     fn trailers(&mut self) -> Option<&Fields> {

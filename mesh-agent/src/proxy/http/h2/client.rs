@@ -1,27 +1,30 @@
 //! The endpoint's side of HTTP/2: connections that many requests share.
 //!
-//! A connection is driven by a task of its own; requests hold a handle to it. It takes no new ones once the peer has said GOAWAY, or
+//! A connection is driven by a task of its own; requests hold a stream of it. It takes no new ones once the peer has said GOAWAY, or
 //! while the peer allows no more streams; then another connection is opened.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::future::Future;
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-use h2::client::{ResponseFuture, SendRequest};
+use bytes::BytesMut;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::model::cluster::Http2Options;
 use crate::proxy::http::body::{Duplex, StreamError};
 use crate::proxy::http::exchange::Upstream;
-use crate::proxy::http::h2::stream::{Incoming, Outgoing, Receiving, Sending};
-use crate::proxy::http::h2::{SEND_BUFFER, Windows, convert};
+use crate::proxy::http::h2::Windows;
+use crate::proxy::http::h2::connection::{Connection, Io, Over, Role};
+use crate::proxy::http::h2::head::Limits;
+use crate::proxy::http::h2::stream::{Receiving, Sending, Stream};
 use crate::proxy::http::head::{BodySize, RequestHead, ResponseHead};
 use crate::transport::TargetKey;
+
+/// What an endpoint's head may measure: Envoy's defaults.
+const LIMITS: Limits = Limits { bytes: 80 * 1024, fields: 100 };
 
 /// One thread's connections, by target.
 #[derive(Debug, Default)]
@@ -32,7 +35,7 @@ pub(crate) struct Connections {
 /// The connections to one target.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
-    open: RefCell<Vec<Rc<Connection>>>,
+    open: RefCell<Vec<Rc<Shared>>>,
     /// Held while one is being opened, so that a burst of requests opens one and not hundreds.
     pub(crate) opening: tokio::sync::Mutex<()>,
     /// When opening one failed last: whoever waited for it has failed too.
@@ -41,9 +44,8 @@ pub(crate) struct Group {
 
 /// One connection.
 #[derive(Debug)]
-pub(crate) struct Connection {
-    requests: SendRequest<Bytes>,
-    streams: Cell<usize>,
+struct Shared {
+    connection: Rc<Connection>,
     used: Cell<Instant>,
 }
 
@@ -53,11 +55,17 @@ impl Connections {
         Rc::clone(self.by_target.borrow_mut().entry(key).or_default())
     }
 
-    /// Lets go of what nobody uses and `keep` does not want; a connection without handles closes itself.
+    /// Lets go of what nobody uses and `keep` does not want.
     pub(crate) fn sweep(&self, keep: impl Fn(&TargetKey, Instant) -> bool) {
         self.by_target.borrow_mut().retain(|key, group| {
             let mut open = group.open.borrow_mut();
-            open.retain(|connection| connection.streams.get() > 0 || keep(key, connection.used.get()));
+            open.retain(|shared| {
+                let kept = shared.connection.core().streams() > 0 || keep(key, shared.used.get());
+                if !kept {
+                    shared.connection.core().leave_finally();
+                }
+                kept
+            });
             !open.is_empty() || Rc::strong_count(group) > 1
         });
     }
@@ -70,79 +78,48 @@ impl Connections {
 impl Group {
     /// A connection that takes another request now.
     pub(crate) fn take(&self) -> Option<ClientStream> {
-        let mut open = self.open.borrow_mut();
-        // Polled with no task behind: only whether it is ready or broken is asked.
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        open.retain(|connection| {
-            let mut requests = connection.requests.clone();
-            !matches!(requests.poll_ready(&mut cx), Poll::Ready(Err(_)))
-        });
-        open.iter()
-            .find(|connection| connection.streams.get() < connection.requests.current_max_send_streams())
-            .map(ClientStream::new)
+        let open = self.open.borrow();
+        open.iter().find(|shared| shared.connection.core().takes_requests()).map(ClientStream::new)
     }
 
     /// Makes a connection of `stream`, and takes it for a request.
-    pub(crate) async fn open(
-        self: &Rc<Self>,
-        stream: TcpStream,
-        options: Http2Options,
-    ) -> Result<ClientStream, StreamError> {
-        let windows = Windows::from(options);
-        let (requests, connection) = h2::client::Builder::new()
-            .initial_window_size(windows.stream)
-            .initial_connection_window_size(windows.connection)
-            .max_concurrent_streams(windows.streams)
-            .initial_max_send_streams(windows.streams as usize)
-            .max_send_buffer_size(SEND_BUFFER)
-            .enable_push(false)
-            .handshake(stream)
-            .await?;
-        let shared = Rc::new(Connection { requests, streams: Cell::new(0), used: Cell::new(Instant::now()) });
+    pub(crate) fn open(self: &Rc<Self>, stream: TcpStream, options: Http2Options) -> ClientStream {
+        let connection = Rc::new(Connection::new(Role::Client, Windows::from(options), LIMITS));
+        let mut io = Io::new(Rc::clone(&connection), stream, BytesMut::new());
+        let shared = Rc::new(Shared { connection, used: Cell::new(Instant::now()) });
         self.open.borrow_mut().push(Rc::clone(&shared));
-        let (group, this) = (Rc::downgrade(self), Rc::downgrade(&shared));
-        // Ends when the peer closes, or when nobody holds a handle any more.
+        let (group, this) = (Rc::downgrade(self), Rc::clone(&shared));
+        // Ends when the peer closes, or when nobody wants it any more.
         tokio::task::spawn_local(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "HTTP/2 connection to an endpoint ended");
+            poll_fn(|cx| io.poll(cx)).await;
+            if let Some(Over::Fault(fault)) = this.connection.core().over() {
+                tracing::debug!(%fault, "HTTP/2 connection to an endpoint refused");
             }
             if let Some(group) = group.upgrade() {
-                group.open.borrow_mut().retain(|other| !std::ptr::eq(Rc::as_ptr(other), this.as_ptr()));
+                group.open.borrow_mut().retain(|other| !Rc::ptr_eq(other, &this));
             }
         });
-        Ok(ClientStream::new(&shared))
+        ClientStream::new(&shared)
     }
 }
 
-/// One request's stream.
+/// One request's stream, once its head is sent.
 #[derive(Debug)]
 pub(crate) struct ClientStream {
-    connection: Rc<Connection>,
-    response: Option<ResponseFuture>,
-    incoming: Incoming,
-    outgoing: Outgoing,
+    shared: Rc<Shared>,
+    stream: Option<Stream>,
     size: BodySize,
-    is_head: bool,
 }
 
 impl ClientStream {
-    fn new(connection: &Rc<Connection>) -> Self {
-        connection.streams.set(connection.streams.get() + 1);
-        Self {
-            connection: Rc::clone(connection),
-            response: None,
-            incoming: Incoming::default(),
-            outgoing: Outgoing::default(),
-            size: BodySize::Unknown,
-            is_head: false,
-        }
+    fn new(shared: &Rc<Shared>) -> Self {
+        Self { shared: Rc::clone(shared), stream: None, size: BodySize::Unknown }
     }
 }
 
 impl Drop for ClientStream {
     fn drop(&mut self) {
-        self.connection.streams.set(self.connection.streams.get() - 1);
-        self.connection.used.set(Instant::now());
+        self.shared.used.set(Instant::now());
     }
 }
 
@@ -151,30 +128,32 @@ impl Duplex for ClientStream {
     type Send<'a> = Sending<'a>;
 
     fn halves(&mut self) -> (Receiving<'_>, Sending<'_>) {
-        (Receiving(&mut self.incoming), Sending(&mut self.outgoing))
+        self.stream.as_mut().expect("bodies follow the head of a request").halves()
     }
 }
 
 impl Upstream for ClientStream {
-    fn start_request(&mut self, head: &mut RequestHead, size: BodySize, _: bool) -> Result<(), StreamError> {
-        self.is_head = head.method == http::Method::HEAD;
+    fn start_request(&mut self, head: &mut RequestHead, size: BodySize, upgrade: bool) -> Result<(), StreamError> {
+        if upgrade {
+            // It would take extended CONNECT (RFC 8441).
+            return Err(StreamError::Closed);
+        }
         let over = size == BodySize::Empty;
-        let request = convert::to_request(head)?;
-        let (response, stream) = self.connection.requests.clone().send_request(request, over)?;
-        self.response = Some(response);
-        self.outgoing = Outgoing { stream: Some(stream), over };
+        let connection = &self.shared.connection;
+        let id = connection.core().open(head, over)?;
+        let stream = self.stream.insert(Stream::new(Rc::clone(connection), id));
+        stream.sent = over;
         Ok(())
     }
 
     fn poll_response(&mut self, cx: &mut Context<'_>, head: &mut ResponseHead) -> Poll<Result<(), StreamError>> {
-        let Some(response) = &mut self.response else { return Poll::Ready(Err(StreamError::Closed)) };
-        let (parts, body) = ready!(Pin::new(response).poll(cx))?.into_parts();
-        if parts.status == http::StatusCode::SWITCHING_PROTOCOLS {
-            return Poll::Ready(Err(StreamError::Malformed("101 on HTTP/2")));
-        }
-        convert::from_response(&parts, head);
-        self.incoming = Incoming::new(body);
-        self.size = if self.is_head { BodySize::Empty } else { self.incoming.size(&head.fields) };
+        let Some(stream) = &self.stream else { return Poll::Ready(Err(StreamError::Closed)) };
+        let (length, over) = ready!(stream.connection.core().poll_response(cx, stream.id, head))?;
+        self.size = match length {
+            _ if over => BodySize::Empty,
+            Some(length) => BodySize::Known(length),
+            None => BodySize::Unknown,
+        };
         Poll::Ready(Ok(()))
     }
 

@@ -5,134 +5,121 @@
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use bytes::Bytes;
-use h2::server::SendResponse;
-use h2::{Reason, RecvStream};
-use http::{Request, Response, StatusCode};
-use tokio::io::{AsyncRead, AsyncWrite};
+use bytes::BytesMut;
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::proxy::http::body::{Duplex, StreamError};
 use crate::proxy::http::exchange::{self, Downstream};
-use crate::proxy::http::h2::stream::{Incoming, Outgoing, Receiving, Sending};
-use crate::proxy::http::h2::{SEND_BUFFER, Windows, convert};
+use crate::proxy::http::h2::Windows;
+use crate::proxy::http::h2::connection::{Connection, Io, NewRequest, Over, Role};
+use crate::proxy::http::h2::head::Limits;
+use crate::proxy::http::h2::stream::{Receiving, Sending, Stream};
 use crate::proxy::http::head::{BodySize, ResponseHead};
 use crate::proxy::http::session::Session;
 
+/// How long a client may take to say that it speaks HTTP/2 after all.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a client without streams may take to notice that it was told to go.
+const LEAVE: Duration = Duration::from_secs(1);
+/// How long a client that still sends may take to notice that its connection is over: Envoy's `delayed_close_timeout`.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// Serves a connection to its end.
-pub(crate) async fn serve<T: AsyncRead + AsyncWrite + Unpin>(session: &mut Session, io: T) {
+pub(crate) async fn serve(session: &mut Session, stream: TcpStream, read_ahead: BytesMut) {
     let config = &session.chain.config;
-    let windows = Windows::from(config.http2);
-    let handshake = h2::server::Builder::new()
-        .initial_window_size(windows.stream)
-        .initial_connection_window_size(windows.connection)
-        .max_concurrent_streams(windows.streams)
-        .max_header_list_size(config.max_request_headers_kb * 1024)
-        .max_send_buffer_size(SEND_BUFFER)
-        .handshake::<_, Bytes>(io);
-    let mut connection = match tokio::time::timeout(HANDSHAKE, handshake).await {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => return tracing::debug!(%error, "no HTTP/2 connection"),
-        Err(_) => return,
-    };
+    let limits =
+        Limits { bytes: config.max_request_headers_kb as usize * 1024, fields: config.max_headers_count as usize };
+    let role = Role::Server(Rc::clone(&session.worker));
+    let connection = Rc::new(Connection::new(role, Windows::from(config.http2), limits));
+    let mut io = Io::new(Rc::clone(&connection), stream, read_ahead);
     let idle_timeout = config.idle_timeout;
     let mut streams = JoinSet::new();
+    // When the connection began, when its last stream ended, or when it was told to go.
     let mut idle_since = Instant::now();
-    let mut ending = false;
-    loop {
-        let accepted = poll_fn(|cx| {
-            while let Poll::Ready(Some(_)) = streams.poll_join_next(cx) {
-                idle_since = Instant::now();
-            }
-            if !ending && session.poll_draining(cx) {
-                ending = true;
-                connection.graceful_shutdown();
-            }
-            if let Poll::Ready(accepted) = connection.poll_accept(cx) {
-                return Poll::Ready(accepted);
-            }
-            let deadline = idle_timeout.filter(|_| streams.is_empty() && !ending).map(|limit| idle_since + limit);
-            if session.alarm.poll(cx, deadline).is_ready() {
-                ending = true;
-                connection.graceful_shutdown();
-                cx.waker().wake_by_ref();
-            }
-            Poll::Pending
-        })
-        .await;
-        match accepted {
-            Some(Ok((request, respond))) => {
-                let session = session.fork();
-                streams.spawn_local(stream(session, request, respond));
-            }
-            Some(Err(error)) => {
-                tracing::debug!(%error, "HTTP/2 connection broken");
-                if error.is_library() {
-                    session.worker.telemetry.malformed_request();
-                }
-                return;
-            }
-            None => return,
+    let mut leaving = false;
+    poll_fn(|cx| {
+        while let Poll::Ready(Some(_)) = streams.poll_join_next(cx) {
+            idle_since = Instant::now();
         }
+        if !leaving && session.poll_draining(cx) {
+            leaving = true;
+            idle_since = Instant::now();
+            connection.core().leave();
+        }
+        let over = io.poll(cx);
+        let (read, written) = io.take_totals();
+        session.listed.sent(read);
+        session.listed.received(written);
+        if over.is_ready() {
+            return Poll::Ready(());
+        }
+        let (requests, settled, ending) = {
+            let mut core = connection.core();
+            (core.take_requests(), core.is_settled(), core.over().is_some())
+        };
+        if ending && !leaving {
+            (leaving, idle_since) = (true, Instant::now());
+        }
+        for request in requests {
+            streams.spawn_local(serve_stream(session.fork(), Rc::clone(&connection), request));
+        }
+        let limit = match (settled, leaving) {
+            // Even its last words find no room.
+            _ if ending => Some(LEAVE),
+            _ if !streams.is_empty() => None,
+            (false, _) => Some(HANDSHAKE),
+            (_, true) => Some(LEAVE),
+            _ => idle_timeout,
+        };
+        if session.alarm.poll(cx, limit.map(|limit| idle_since + limit)).is_ready() {
+            if leaving || !settled {
+                return Poll::Ready(());
+            }
+            leaving = true;
+            idle_since = Instant::now();
+            connection.core().leave();
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    })
+    .await;
+    drop(streams);
+    let ended = connection.core().over();
+    if let Some(Over::Fault(fault)) = ended {
+        tracing::debug!(%fault, "HTTP/2 connection refused");
+        session.worker.telemetry.malformed_request();
+        // Whether the client closed or the time is over: the connection is dropped.
+        let _ = tokio::time::timeout(LINGER, io.linger()).await;
     }
 }
 
-/// How long a client may take to say that it speaks HTTP/2 after all.
-const HANDSHAKE: std::time::Duration = std::time::Duration::from_secs(10);
-
-/// `:method`, `:scheme`, `:authority`, `:path`.
-const PSEUDO_HEADERS: usize = 4;
-
 /// Serves one stream.
-async fn stream(mut session: Session, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
-    let (parts, body) = request.into_parts();
-    // Envoy counts pseudo-headers, and so do we.
-    if parts.headers.len() + PSEUDO_HEADERS > session.chain.config.max_headers_count as usize {
-        session.worker.telemetry.malformed_request();
-        return respond.send_reset(Reason::INTERNAL_ERROR);
-    }
-    if convert::is_ambiguous(&parts) {
-        session.worker.telemetry.malformed_request();
-        return respond.send_reset(Reason::PROTOCOL_ERROR);
-    }
+async fn serve_stream(mut session: Session, connection: Rc<Connection>, request: NewRequest) {
     let worker = Rc::clone(&session.worker);
-    let mut heads = worker.http.heads();
-    convert::from_request(&parts, &mut heads.request);
-    drop(parts);
-    let incoming = Incoming::new(body);
+    let NewRequest { stream, mut heads, length, over } = request;
     let mut server = ServerStream {
-        size: incoming.size(&heads.request.fields),
+        stream: Stream::new(connection, stream),
+        size: match length {
+            _ if over => BodySize::Empty,
+            Some(length) => BodySize::Known(length),
+            None => BodySize::Unknown,
+        },
         is_head: heads.request.method == http::Method::HEAD,
-        incoming,
-        outgoing: Outgoing::default(),
-        respond,
     };
-    if exchange::run(&mut session, &mut server, &mut heads).await.is_err() {
-        // What was sent before goes out first, if the connection takes it.
-        tokio::task::yield_now().await;
-        server.reset(Reason::INTERNAL_ERROR);
-    }
+    // What is not over when the stream is let go of is reset.
+    let _ = exchange::run(&mut session, &mut server, &mut heads).await;
     worker.http.give_heads(heads);
 }
 
 /// One client's stream.
 struct ServerStream {
-    incoming: Incoming,
-    outgoing: Outgoing,
-    respond: SendResponse<Bytes>,
+    stream: Stream,
     size: BodySize,
     is_head: bool,
-}
-
-impl ServerStream {
-    fn reset(&mut self, reason: Reason) {
-        match &mut self.outgoing.stream {
-            Some(stream) => stream.send_reset(reason),
-            None => self.respond.send_reset(reason),
-        }
-    }
 }
 
 impl Duplex for ServerStream {
@@ -140,7 +127,7 @@ impl Duplex for ServerStream {
     type Send<'a> = Sending<'a>;
 
     fn halves(&mut self) -> (Receiving<'_>, Sending<'_>) {
-        (Receiving(&mut self.incoming), Sending(&mut self.outgoing))
+        self.stream.halves()
     }
 }
 
@@ -150,24 +137,17 @@ impl Downstream for ServerStream {
     }
 
     fn send_continue(&mut self) -> Result<(), StreamError> {
-        let mut response = Response::new(());
-        *response.status_mut() = StatusCode::CONTINUE;
-        Ok(self.respond.send_informational(response)?)
+        self.stream.connection.core().respond_continue(self.stream.id)
     }
 
     fn start_response(&mut self, head: &mut ResponseHead, size: BodySize) -> Result<(), StreamError> {
         let over = size == BodySize::Empty || self.is_head;
-        let response = convert::to_response(head)?;
-        self.outgoing = Outgoing { stream: Some(self.respond.send_response(response, over)?), over };
-        Ok(())
+        self.stream.sent = over;
+        self.stream.connection.core().respond(self.stream.id, head, over)
     }
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<StreamError> {
-        let reset = match &mut self.outgoing.stream {
-            Some(stream) => stream.poll_reset(cx),
-            None => self.respond.poll_reset(cx),
-        };
-        reset.map(|reset| reset.map_or_else(StreamError::from, StreamError::Reset))
+        self.stream.connection.core().poll_failure(cx, self.stream.id)
     }
 
     fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<Result<(), StreamError>> {

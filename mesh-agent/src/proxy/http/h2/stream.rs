@@ -1,78 +1,69 @@
 //! The two directions of one HTTP/2 stream. Client and server differ in who sends the first head, and in nothing here.
 
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use h2::{RecvStream, SendStream};
 
 use crate::proxy::http::body::{Fill, Sink, Source, StreamError};
 use crate::proxy::http::fields::Fields;
-use crate::proxy::http::h2::convert;
-use crate::proxy::http::head::BodySize;
-use crate::proxy::http::name::Name;
+use crate::proxy::http::h2::connection::Connection;
 
-/// What comes in: `None` until the peer's head is here.
+/// A place on a connection. Whoever drops it before both sides are over breaks the stream off.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) connection: Rc<Connection>,
+    pub(super) id: u32,
+    incoming: Incoming,
+    /// Our side is over, with the head or after the body.
+    pub(super) sent: bool,
+}
+
+/// What came in and was not used yet.
 #[derive(Debug, Default)]
-pub(super) struct Incoming {
-    stream: Option<RecvStream>,
+struct Incoming {
     chunk: Bytes,
     trailers: Option<Fields>,
     over: bool,
 }
 
-impl Incoming {
-    pub(super) fn new(stream: RecvStream) -> Self {
-        Self { stream: Some(stream), ..Self::default() }
+impl Stream {
+    pub(super) fn new(connection: Rc<Connection>, id: u32) -> Self {
+        Self { connection, id, incoming: Incoming::default(), sent: false }
     }
 
-    /// How much is still to come, with `fields` as the head's.
-    pub(super) fn size(&self, fields: &Fields) -> BodySize {
-        if self.is_over() {
-            return BodySize::Empty;
-        }
-        match fields.get_str(Name::ContentLength).and_then(|length| length.parse().ok()) {
-            Some(length) => BodySize::Known(length),
-            None => BodySize::Unknown,
-        }
+    pub(super) fn halves(&mut self) -> (Receiving<'_>, Sending<'_>) {
+        let (connection, id) = (&*self.connection, self.id);
+        (Receiving { connection, id, incoming: &mut self.incoming }, Sending { connection, id, over: &mut self.sent })
     }
+}
 
-    fn is_over(&self) -> bool {
-        self.over || self.stream.as_ref().is_some_and(|stream| self.chunk.is_empty() && stream.is_end_stream())
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.connection.core().release(self.id, self.incoming.chunk.len());
     }
 }
 
 /// The receiving half of a stream.
 #[derive(Debug)]
-pub(crate) struct Receiving<'a>(pub(super) &'a mut Incoming);
-
-impl Receiving<'_> {
-    /// What was taken may be sent again: the other side of the exchange has it.
-    fn release(&mut self, count: usize) {
-        if let Some(stream) = &mut self.0.stream {
-            // Fails only for more than was received.
-            let _ = stream.flow_control().release_capacity(count);
-        }
-    }
+pub(crate) struct Receiving<'a> {
+    connection: &'a Connection,
+    id: u32,
+    incoming: &'a mut Incoming,
 }
 
 impl Source for Receiving<'_> {
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<Fill, StreamError>> {
-        let incoming = &mut *self.0;
-        let Some(stream) = &mut incoming.stream else { return Poll::Pending };
-        while incoming.chunk.is_empty() {
-            if incoming.over {
+        while self.incoming.chunk.is_empty() {
+            if self.incoming.over {
                 return Poll::Ready(Ok(Fill::End));
             }
-            match ready!(stream.poll_data(cx)) {
-                Some(Ok(chunk)) => incoming.chunk = chunk,
-                Some(Err(error)) => return Poll::Ready(Err(error.into())),
+            let mut core = self.connection.core();
+            match ready!(core.poll_data(cx, self.id))? {
+                Some(chunk) => self.incoming.chunk = chunk,
                 None => {
-                    if let Some(map) = ready!(stream.poll_trailers(cx))? {
-                        let mut trailers = Fields::default();
-                        convert::append(&map, &mut trailers);
-                        incoming.trailers = Some(trailers);
-                    }
-                    incoming.over = true;
+                    self.incoming.trailers = core.take_trailers(self.id);
+                    self.incoming.over = true;
                 }
             }
         }
@@ -80,80 +71,47 @@ impl Source for Receiving<'_> {
     }
 
     fn chunk(&self) -> &[u8] {
-        &self.0.chunk
+        &self.incoming.chunk
     }
 
+    /// What was taken may be sent again: the other side of the exchange has it.
     fn consume(&mut self, count: usize) {
-        self.0.chunk.advance(count);
-        self.release(count);
-    }
-
-    fn take(&mut self, count: usize) -> Bytes {
-        let bytes = self.0.chunk.split_to(count);
-        self.release(count);
-        bytes
+        self.incoming.chunk.advance(count);
+        self.connection.core().give(self.id, count);
     }
 
     fn trailers(&mut self) -> Option<&Fields> {
-        self.0.trailers.as_ref()
+        self.incoming.trailers.as_ref()
     }
-}
-
-/// What goes out: `None` until our head is sent.
-#[derive(Debug, Default)]
-pub(super) struct Outgoing {
-    pub(super) stream: Option<SendStream<Bytes>>,
-    /// The end was sent, with the head or after the body.
-    pub(super) over: bool,
 }
 
 /// The sending half of a stream.
 #[derive(Debug)]
-pub(crate) struct Sending<'a>(pub(super) &'a mut Outgoing);
+pub(crate) struct Sending<'a> {
+    connection: &'a Connection,
+    id: u32,
+    over: &'a mut bool,
+}
 
 impl Sink for Sending<'_> {
     fn poll_send<S: Source>(&mut self, cx: &mut Context<'_>, source: &mut S) -> Poll<Result<(), StreamError>> {
-        let Some(stream) = self.0.stream.as_mut().filter(|_| !self.0.over) else {
+        if *self.over {
             return Poll::Ready(Err(StreamError::Malformed("body longer than announced")));
-        };
-        let wanted = source.chunk().len();
-        stream.reserve_capacity(wanted);
-        let mut room = stream.capacity();
-        while room == 0 {
-            room = match ready!(stream.poll_capacity(cx)) {
-                Some(room) => room?,
-                None => return Poll::Ready(Err(StreamError::Closed)),
-            };
         }
-        stream.send_data(source.take(room.min(wanted)), false)?;
+        let count = ready!(self.connection.core().poll_send(cx, self.id, source.chunk()))?;
+        source.consume(count);
         Poll::Ready(Ok(()))
     }
 
     fn finish(&mut self, trailers: Option<&Fields>) -> Result<(), StreamError> {
-        let Some(stream) = &mut self.0.stream else { return Ok(()) };
-        if std::mem::replace(&mut self.0.over, true) {
+        if std::mem::replace(self.over, true) {
             return Ok(());
         }
-        match trailers {
-            Some(trailers) => stream.send_trailers(convert::to_map(trailers)?)?,
-            None => stream.send_data(Bytes::new(), true)?,
-        }
-        Ok(())
+        self.connection.core().finish(self.id, trailers)
     }
 
     /// The connection's own task writes; all that can be seen here is that the peer wants no more.
     fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
         Poll::Ready(Ok(()))
-    }
-}
-
-impl From<h2::Error> for StreamError {
-    fn from(error: h2::Error) -> Self {
-        match error.reason() {
-            _ if error.is_go_away() => Self::Closed,
-            Some(h2::Reason::PROTOCOL_ERROR) if error.is_library() => Self::Malformed("HTTP/2 protocol error"),
-            Some(reason) => Self::Reset(reason),
-            None => error.into_io().map_or(Self::Closed, Self::Io),
-        }
     }
 }

@@ -245,7 +245,7 @@ fn a_client_that_gives_up_frees_the_endpoint() {
         tokio::time::sleep(Duration::from_millis(50)).await;
         to.send_reset(Reason::CANCEL);
         assert!(response.await.is_err());
-        assert_eq!(given_up.await.expect("told"), Reason::CANCEL);
+        assert_eq!(given_up.await.expect("told"), Reason::INTERNAL_ERROR);
     });
 }
 
