@@ -37,6 +37,9 @@ pub(crate) enum Kind {
     /// The request is HTTP, and yet not one that could be meant.
     #[error("rejected: {0}")]
     Rejected(&'static str),
+    /// The first proxy on the way in was asked for `https`, and not over TLS.
+    #[error("https over plain text")]
+    HttpsTarget,
     /// The request has no path.
     #[error("no path")]
     NoPath,
@@ -109,7 +112,7 @@ impl ProxyError {
             Kind::HeadTimeout | Kind::RequestTimeout | Kind::Idle { request_complete: false } => {
                 StatusCode::REQUEST_TIMEOUT
             }
-            Kind::Upgrade => StatusCode::FORBIDDEN,
+            Kind::Upgrade | Kind::HttpsTarget => StatusCode::FORBIDDEN,
             Kind::NoRoute | Kind::NoPath => StatusCode::NOT_FOUND,
             Kind::NoCluster(status) => *status,
             Kind::Upstream(StreamError::Malformed(_) | StreamError::HeadTooLarge) => StatusCode::BAD_GATEWAY,
@@ -125,6 +128,7 @@ impl ProxyError {
                 "".into()
             }
             Kind::Malformed(_) => "Bad Request".into(),
+            Kind::HttpsTarget => "Forbidden".into(),
             Kind::HeadTooLarge => "Request Header Fields Too Large".into(),
             Kind::TransferEncoding => "Not Implemented".into(),
             Kind::Http10 => "Upgrade Required".into(),
@@ -155,6 +159,7 @@ impl ProxyError {
             | Kind::HeadTooLarge
             | Kind::TransferEncoding
             | Kind::Rejected(_)
+            | Kind::HttpsTarget
             | Kind::NoPath
             | Kind::Http10
             | Kind::Upgrade => "DPE",
@@ -174,7 +179,7 @@ impl ProxyError {
     pub(crate) fn ends_connection(&self) -> bool {
         match &self.kind {
             Kind::HeadTimeout | Kind::RequestTimeout | Kind::Idle { request_complete: false } => true,
-            Kind::Upgrade | Kind::Http10 => true,
+            Kind::Upgrade | Kind::HttpsTarget | Kind::Http10 => true,
             _ => self.is_malformed(),
         }
     }

@@ -33,6 +33,8 @@ pub(crate) struct RequestHead {
     pub(crate) method: Method,
     pub(crate) version: Version,
     pub(crate) https: bool,
+    /// It does not say for which host it is. One that says the empty host is for any.
+    pub(crate) no_host: bool,
     pub(crate) fields: Fields,
     path: Span,
     authority: Span,
@@ -44,6 +46,7 @@ impl Default for RequestHead {
             method: Method::GET,
             version: Version::Http11,
             https: false,
+            no_host: false,
             fields: Fields::default(),
             path: Span::default(),
             authority: Span::default(),
@@ -56,6 +59,7 @@ impl RequestHead {
         self.fields.clear();
         self.method = Method::GET;
         self.https = false;
+        self.no_host = false;
         self.path = Span::default();
         self.authority = Span::default();
     }

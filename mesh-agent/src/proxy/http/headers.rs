@@ -61,11 +61,14 @@ const EDGE_ONLY: NameSet = NameSet::of(&[
 /// Checks a request's head and makes it ready to be routed. `true`: the client asks for an upgrade.
 pub(super) fn receive(session: &Session, head: &mut RequestHead) -> Result<bool, ProxyError> {
     let config = &*session.chain.config;
-    let authority = head.authority();
-    if authority.is_empty() {
+    if head.no_host {
         return Err(ProxyError::client(Kind::Rejected("no host")));
     }
-    if !authority.bytes().all(is_authority_byte) {
+    // What an HTTP/1 client says of its scheme at this point, it says in an absolute target.
+    if head.https && head.version != Version::Http2 && config.use_remote_address {
+        return Err(ProxyError::client(Kind::HttpsTarget));
+    }
+    if !head.authority().bytes().all(is_authority_byte) {
         return Err(ProxyError::client(Kind::Malformed("host")));
     }
     if head.path().contains('#') {

@@ -149,6 +149,7 @@ pub(super) fn response(buffer: &mut Vec<u8>, head: &ResponseHead, version: Versi
 fn reason(status: StatusCode) -> &'static str {
     match status {
         StatusCode::IM_A_TEAPOT => "Unknown",
+        status if status.as_u16() == 599 => "Last Unassigned Server Error Code",
         status => status.canonical_reason().unwrap_or("Unknown"),
     }
 }

@@ -24,6 +24,9 @@ pub(crate) enum ParseError {
     /// It is larger than allowed.
     #[error("head too large")]
     TooLarge,
+    /// It is HTTP/1, but not what may be asked of a proxy.
+    #[error("rejected: {0}")]
+    Rejected(&'static str),
     /// It has more headers than allowed.
     #[error("too many headers")]
     TooManyHeaders,
@@ -67,6 +70,10 @@ pub(super) fn request(bytes: &[u8], limits: HeadLimits, head: &mut RequestHead) 
 
 /// Parses a response's head at the front of `bytes` into `head`. `None`: it is not complete.
 pub(super) fn response(bytes: &[u8], limits: HeadLimits, head: &mut ResponseHead) -> Result<Option<usize>, ParseError> {
+    if matches!(bytes.first(), Some(b'\r' | b'\n')) {
+        // Only servers have to overlook these (RFC 9112, 2.2), and `httparse` does for both.
+        return Err(ParseError::Malformed("empty line before an answer"));
+    }
     with_headers(limits, |space| {
         let mut parsed = httparse::Response::new(&mut []);
         let size = match ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, bytes, space) {
@@ -172,6 +179,10 @@ fn method(name: &str) -> Result<Method, ParseError> {
         "UNLINK",
         "UNLOCK",
     ];
+    if name == "QUERY" {
+        // Envoy's parser knows it and its codec does not, so that its answer is another one.
+        return Err(ParseError::Rejected("method"));
+    }
     let known = matches!(
         name,
         "GET" | "HEAD" | "POST" | "PUT" | "DELETE" | "CONNECT" | "OPTIONS" | "TRACE" | "PATCH" | "UNSUBSCRIBE"
@@ -246,10 +257,8 @@ fn copy_headers<'b>(
 
 /// Splits the request target. The authority of an absolute one counts, not `Host` (RFC 9112, 3.2.2).
 fn target(target: &str, host: Option<&[u8]>, head: &mut RequestHead) -> Result<(), ParseError> {
-    let host = match host {
-        Some(host) => std::str::from_utf8(host).map_err(|_| ParseError::Malformed("host"))?,
-        None => "",
-    };
+    let no_host = host.is_none();
+    let host = std::str::from_utf8(host.unwrap_or_default()).map_err(|_| ParseError::Malformed("host"))?;
     if !target.is_ascii() {
         return Err(ParseError::Malformed("request target"));
     }
@@ -260,6 +269,7 @@ fn target(target: &str, host: Option<&[u8]>, head: &mut RequestHead) -> Result<(
     if target.starts_with('/') || (target == "*" && head.method == Method::OPTIONS) {
         head.set_path(target);
         head.set_authority(host);
+        head.no_host = no_host;
         return Ok(());
     }
     let rest = match target.split_once("://") {

@@ -301,6 +301,7 @@ impl From<ParseError> for ProxyError {
     fn from(error: ParseError) -> Self {
         Self::client(match error {
             ParseError::Malformed(what) => Kind::Malformed(what),
+            ParseError::Rejected(what) => Kind::Rejected(what),
             ParseError::TooLarge | ParseError::TooManyHeaders => Kind::HeadTooLarge,
             ParseError::TransferEncoding => Kind::TransferEncoding,
             ParseError::Version => Kind::Http10,
@@ -311,7 +312,7 @@ impl From<ParseError> for ProxyError {
 impl From<ParseError> for StreamError {
     fn from(error: ParseError) -> Self {
         match error {
-            ParseError::Malformed(what) => Self::Malformed(what),
+            ParseError::Malformed(what) | ParseError::Rejected(what) => Self::Malformed(what),
             ParseError::TooLarge | ParseError::TooManyHeaders => Self::HeadTooLarge,
             ParseError::TransferEncoding => Self::Malformed("transfer encoding"),
             ParseError::Version => Self::Malformed("version"),
