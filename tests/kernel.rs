@@ -22,6 +22,8 @@ mod outbound;
 mod rig;
 #[path = "kernel/service.rs"]
 mod service;
+#[path = "kernel/udp.rs"]
+mod udp;
 
 /// A [`rig::Rig`] with these pods, or the end of the test with a line that says what it needs.
 macro_rules! rig_or_skip {

@@ -28,6 +28,7 @@ pub(crate) mod reference;
 mod route;
 mod route_match;
 mod tcp;
+mod udp;
 mod unique;
 
 pub(crate) use at::MAX_ERRORS;

@@ -32,7 +32,8 @@ impl Rollout {
         kernel: &mut dyn Shortcuts,
     ) -> Vec<Rejected> {
         let clusters: &[Arc<Cluster>] = &config.clusters;
-        let (snapshot, rejected) = self.builder.build(&config.listeners, clusters, resolved);
+        let (mut snapshot, mut rejected) = self.builder.build(&config.listeners, clusters, resolved);
+        rejected.extend(self.builder.add_udp(&mut snapshot, &config.udp_listeners));
         self.go_live(snapshot, kernel);
         rejected
     }

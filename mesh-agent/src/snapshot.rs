@@ -20,7 +20,7 @@ use crate::model::authz::Rules;
 use crate::model::cluster::{Cluster, Endpoint};
 use crate::model::filter::{HttpConnectionManager, TcpProxy};
 use crate::model::flow::Direction;
-use crate::model::listener::{ChainMatch, Listener};
+use crate::model::listener::{ChainMatch, Listener, UdpListener};
 use crate::model::name::{ClusterName, ListenerName};
 use crate::route::RouteTable;
 
@@ -41,6 +41,7 @@ impl ClusterSlot {
 pub struct Snapshot {
     version: u64,
     listeners: Vec<Arc<LiveListener>>,
+    udp: Vec<LiveUdp>,
     by_destination: HashMap<(Direction, SocketAddr), usize>,
     catch_all: HashMap<Direction, usize>,
     clusters: Vec<Option<Arc<LiveCluster>>>,
@@ -57,6 +58,12 @@ impl Snapshot {
     #[must_use]
     pub fn listeners(&self) -> &[Arc<LiveListener>] {
         &self.listeners
+    }
+
+    /// All listeners for UDP.
+    #[must_use]
+    pub fn udp_listeners(&self) -> &[LiveUdp] {
+        &self.udp
     }
 
     /// The listener of that name.
@@ -102,6 +109,15 @@ pub struct LiveListener {
     pub chains: Vec<LiveChain>,
     /// Taken when no other matches.
     pub default_chain: Option<LiveChain>,
+}
+
+/// A listener for UDP with its cluster resolved.
+#[derive(Clone, Debug)]
+pub struct LiveUdp {
+    /// As configured.
+    pub config: Arc<UdpListener>,
+    /// Whose endpoints take the datagrams.
+    pub cluster: ClusterSlot,
 }
 
 /// A filter chain with its clusters resolved.

@@ -14,7 +14,7 @@ use crate::model::filter::DEFAULT_IDLE_TIMEOUT;
 use crate::model::flow::Direction;
 use crate::model::listener::ChainMatch;
 use crate::model::service::{ByKernel, Claims, Protocol, Service, Services};
-use crate::snapshot::{LiveChain, LiveFilter, LiveListener, Snapshot, TcpChain};
+use crate::snapshot::{LiveChain, LiveFilter, LiveListener, LiveUdp, Snapshot, TcpChain};
 
 /// What the kernel does by itself under this snapshot.
 #[must_use]
@@ -41,7 +41,12 @@ fn services(snapshot: &Snapshot) -> Services {
         let service = Service { listener: live.config.name.clone(), shares };
         Some(((Protocol::Tcp, live.config.address), Arc::new(service)))
     };
-    Services(snapshot.listeners().iter().filter_map(service).collect())
+    let udp = |live: &LiveUdp| {
+        let service = Service { listener: live.config.name.clone(), shares: udp_shares(snapshot, live) };
+        ((Protocol::Udp, live.config.address), Arc::new(service))
+    };
+    let tcp = snapshot.listeners().iter().filter_map(service);
+    Services(tcp.chain(snapshot.udp_listeners().iter().map(udp)).collect())
 }
 
 /// The endpoints of a listener that needs no agent, with their shares. `None`: it needs one.
@@ -66,6 +71,13 @@ fn shares(snapshot: &Snapshot, live: &LiveListener) -> Option<Vec<(Option<Socket
         // An app's socket for IPv4 reaches no IPv6, and one for IPv6 may be told to speak nothing else.
         shares.iter().all(|(endpoint, _)| endpoint.is_none_or(|it| it.is_ipv4() == config.address.is_ipv4()))
     })
+}
+
+/// UDP has no agent to go through. Of names that have addresses of both families, those of the listener's count.
+fn udp_shares(snapshot: &Snapshot, live: &LiveUdp) -> Vec<(Option<SocketAddr>, f64)> {
+    let endpoints = snapshot.cluster(live.cluster).map_or(&[][..], |cluster| &cluster.endpoints.endpoints);
+    let fits = endpoints.iter().filter(|endpoint| endpoint.address.is_ipv4() == live.config.address.is_ipv4());
+    fits.map(|endpoint| (Some(endpoint.address), endpoint.weight.into())).collect()
 }
 
 /// The one chain that takes every connection.

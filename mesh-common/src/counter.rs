@@ -70,11 +70,19 @@ pub enum Counter {
     EventsLostInbound,
     /// Connections that go past the agent and are not watched, for want of memory at their socket.
     Unwatched,
+    /// Datagrams and connected sockets of workloads sent to an endpoint of a service.
+    DatagramsDirect,
+    /// Those left alone, being for no service of the kernel's.
+    DatagramsPassed,
+    /// Those refused because the service has no endpoint.
+    DatagramsDenied,
+    /// Services a UDP socket talked to, forgotten for others it talks to.
+    FlowsForgotten,
 }
 
 impl Counter {
     /// All of them, each at its own place.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 37] = [
         Self::Steered,
         Self::Direct,
         Self::PassedLocal,
@@ -108,6 +116,10 @@ impl Counter {
         Self::EventsLostSocket,
         Self::EventsLostInbound,
         Self::Unwatched,
+        Self::DatagramsDirect,
+        Self::DatagramsPassed,
+        Self::DatagramsDenied,
+        Self::FlowsForgotten,
     ];
 
     /// Its index in the map.
@@ -166,6 +178,10 @@ impl Counter {
             Self::EventsLostSocket => ("events_lost_socket", "Events of sockets lost: the ring is full"),
             Self::EventsLostInbound => ("events_lost_inbound", "Events of inbound programs lost: the ring is full"),
             Self::Unwatched => ("unwatched", "Connections past the agent not measured: no memory at the socket"),
+            Self::DatagramsDirect => ("datagrams_direct", "UDP of workloads sent to an endpoint by the kernel"),
+            Self::DatagramsPassed => ("datagrams_passed", "UDP of workloads left alone"),
+            Self::DatagramsDenied => ("datagrams_denied", "UDP of workloads refused: the service has no endpoint"),
+            Self::FlowsForgotten => ("flows_forgotten", "UDP flows forgotten: one socket talks to too many services"),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::counter::Counter;
 use crate::flow::{Addr, Family};
+use crate::service::Protocol;
 use crate::workload::{Mode, Workload};
 
 /// What is to be decided.
@@ -17,6 +18,17 @@ pub enum Question {
         /// The port or the network is excluded.
         excluded: bool,
         /// The socket is bound to an interface, and loopback is another one.
+        bound_to_device: bool,
+        /// Whether the kernel knows endpoints for this destination.
+        offer: Offer,
+    },
+    /// The workload sends a datagram, or connects a socket for datagrams.
+    Send {
+        /// Where to.
+        destination: Addr,
+        /// The port or the network is excluded.
+        excluded: bool,
+        /// The socket is bound to an interface.
         bound_to_device: bool,
         /// Whether the kernel knows endpoints for this destination.
         offer: Offer,
@@ -77,7 +89,7 @@ pub enum Verdict {
     /// To the agent's listener of this family.
     Steer(Family),
     /// To an endpoint that the kernel chooses.
-    Direct,
+    Direct(Protocol),
     /// Refused, counted as this.
     Deny(Counter),
 }
@@ -92,9 +104,17 @@ pub fn decide(workload: &Workload, question: Question) -> Verdict {
         Question::Connect { bound_to_device: true, .. } => Verdict::Pass(Counter::PassedBound),
         Question::Connect { destination, .. } if destination.is_link_local() => Verdict::Pass(Counter::PassedBound),
         // Before anything of the agent's: what the kernel can do alone, it does whether an agent lives or not.
-        Question::Connect { offer: Offer::Endpoints, .. } => Verdict::Direct,
+        Question::Connect { offer: Offer::Endpoints, .. } => Verdict::Direct(Protocol::Tcp),
         Question::Connect { offer: Offer::NoEndpoint, .. } => Verdict::Deny(Counter::DeniedNoEndpoint),
         Question::Connect { destination, .. } => Verdict::Steer(destination.family()),
+        Question::Send { destination, excluded, bound_to_device, .. }
+            if excluded || bound_to_device || destination.is_local() || destination.is_link_local() =>
+        {
+            Verdict::Pass(Counter::DatagramsPassed)
+        }
+        Question::Send { offer: Offer::Nothing, .. } => Verdict::Pass(Counter::DatagramsPassed),
+        Question::Send { offer: Offer::Endpoints, .. } => Verdict::Direct(Protocol::Udp),
+        Question::Send { offer: Offer::NoEndpoint, .. } => Verdict::Deny(Counter::DatagramsDenied),
         // A connection from the pod to its own address arrives on the interface that owns the address, not on lo, so that only
         // the addresses tell. The agent delivers from inside the namespace: this is what lets it through to the app.
         Question::Accept { client, destination, .. }
@@ -127,7 +147,8 @@ impl Verdict {
     pub const fn counter(self, way: Way) -> Counter {
         match (self, way) {
             (Self::Pass(counter) | Self::Deny(counter), _) => counter,
-            (Self::Direct, _) => Counter::Direct,
+            (Self::Direct(Protocol::Tcp), _) => Counter::Direct,
+            (Self::Direct(Protocol::Udp), _) => Counter::DatagramsDirect,
             (Self::Steer(_), Way::Outbound) => Counter::Steered,
             (Self::Steer(_), Way::Inbound) => Counter::InboundSteered,
         }

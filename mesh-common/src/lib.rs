@@ -9,6 +9,7 @@
 pub mod accelerate;
 pub mod config;
 pub mod counter;
+pub mod datagram;
 pub mod decide;
 pub mod event;
 pub mod flow;
@@ -19,4 +20,4 @@ mod user;
 pub mod workload;
 
 /// Version of everything in this crate that both sides must agree on. Changes with any layout, name or meaning.
-pub const ABI_VERSION: u32 = 7;
+pub const ABI_VERSION: u32 = 8;

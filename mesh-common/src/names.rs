@@ -35,6 +35,8 @@ pub const LISTENERS: &str = "LISTENERS";
 pub const WATCHED: &str = "WATCHED";
 /// Ring of what happens to those connections.
 pub const EVENTS: &str = "EVENTS";
+/// Which endpoints stand for the services a UDP socket talks to, with the socket.
+pub const FLOWS: &str = "FLOWS";
 /// Bitmap of one pod's ports at which the agent has something to do with what comes in.
 pub const CLAIMED: &str = "CLAIMED";
 /// Ring of the programs' log lines; the name is aya-log's.
@@ -49,6 +51,14 @@ pub const LOG_LEVEL: &str = "AYA_LOG_LEVEL";
 pub const CONNECT4: &str = "connect4";
 /// IPv6 connect.
 pub const CONNECT6: &str = "connect6";
+/// IPv4 datagrams sent without a connection.
+pub const SEND4: &str = "send4";
+/// IPv6 datagrams sent without a connection.
+pub const SEND6: &str = "send6";
+/// Datagrams received by an IPv4 socket.
+pub const RECEIVE4: &str = "receive4";
+/// Datagrams received by an IPv6 socket.
+pub const RECEIVE6: &str = "receive6";
 /// IPv4 getpeername and accept.
 pub const PEERNAME4: &str = "peername4";
 /// IPv6 getpeername and accept.
@@ -64,15 +74,18 @@ pub const NO_TLS: &str = "no_tls";
 /// What comes in to a pod; loaded once per pod.
 pub const INBOUND: &str = "inbound";
 
-/// The programs that are attached once, at the root of the cgroups.
-pub const CGROUP_PROGRAMS: [&str; 5] = [CONNECT4, CONNECT6, PEERNAME4, PEERNAME6, HANDSHAKE];
+/// The programs that are attached once, at the root of the cgroups. The last first: what shows addresses, then what hides them.
+pub const CGROUP_PROGRAMS: [&str; 9] =
+    [CONNECT4, CONNECT6, SEND4, SEND6, RECEIVE4, RECEIVE6, PEERNAME4, PEERNAME6, HANDSHAKE];
 /// The programs of acceleration, attached if it is on.
 pub const ACCELERATION_PROGRAMS: [&str; 3] = [NO_TLS, REDIRECT, PAIRING];
 /// All programs.
-pub const PROGRAMS: [&str; 9] =
-    [CONNECT4, CONNECT6, PEERNAME4, PEERNAME6, HANDSHAKE, NO_TLS, REDIRECT, PAIRING, INBOUND];
+pub const PROGRAMS: [&str; 13] = [
+    CONNECT4, CONNECT6, SEND4, SEND6, RECEIVE4, RECEIVE6, PEERNAME4, PEERNAME6, HANDSHAKE, NO_TLS, REDIRECT, PAIRING,
+    INBOUND,
+];
 /// The maps that are pinned under `maps/` of the pin path.
-pub const MAPS: [&str; 18] = [
+pub const MAPS: [&str; 19] = [
     NETNS,
     CGROUPS,
     KNOBS,
@@ -82,6 +95,7 @@ pub const MAPS: [&str; 18] = [
     HANDSHAKES,
     SERVICES,
     CHOICES,
+    FLOWS,
     COUNTERS,
     CLAIMED,
     SOCKETS,

@@ -101,6 +101,22 @@ impl Service {
     }
 }
 
+impl Target {
+    /// Under which index of its set an endpoint of a UDP service lies once more, to be found by itself: flows ask whether theirs is
+    /// still one. No index of a choice is as high. Of two that share one by chance only one is found, and flows to the other move.
+    #[inline(always)]
+    #[must_use]
+    pub const fn member_index(&self) -> u32 {
+        let Addr([a, b, c, d]) = self.addr;
+        let mut hash = self.port.0 as u32;
+        hash = (hash ^ a).wrapping_mul(MIX);
+        hash = (hash ^ b ^ hash >> 15).wrapping_mul(MIX);
+        hash = (hash ^ c ^ hash >> 15).wrapping_mul(MIX);
+        hash = (hash ^ d ^ hash >> 15).wrapping_mul(MIX);
+        hash ^ hash >> 16 | 1 << 31
+    }
+}
+
 impl Choice {
     /// Which of the two.
     #[inline(always)]
@@ -134,6 +150,8 @@ pub const MAX_SERVICES: u32 = 16384;
 /// Choices of all services together that are in use. The map holds twice as many: while an update goes on, a set is there twice.
 pub const MAX_CHOICES: u32 = 131_072;
 
+/// Any odd number that looks random.
+const MIX: u32 = 0x9e37_79b1;
 const IPPROTO_TCP: u8 = 6;
 const IPPROTO_UDP: u8 = 17;
 
@@ -163,6 +181,14 @@ mod tests {
         assert_eq!((choice.toss(9), choice.toss(10)), (target(1), target(2)));
         let certain = Choice { threshold: u32::MAX, ..choice };
         assert_eq!(certain.toss(u32::MAX), target(1));
+    }
+
+    #[test]
+    fn members_lie_beyond_all_choices_and_apart() {
+        let target = |n: u32| Target::new(Addr::v4((0x0a00_0000 + n).to_be()), PortBe::new(53));
+        let indexes: std::collections::BTreeSet<_> = (0..10_000).map(|n| target(n).member_index()).collect();
+        assert!(indexes.len() > 9_990, "{}", indexes.len());
+        assert!(indexes.iter().all(|index| *index > 2 * MAX_CHOICES));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use crate::accelerate::{Leg, Pair};
 use crate::config::Knobs;
+use crate::datagram::Flows;
 use crate::event::{Event, Watched};
 use crate::flow::{Addr, FlowKey, Hidden, NetKey};
 use crate::service::{Choice, ChoiceKey, Service, ServiceKey};
@@ -16,6 +17,8 @@ unsafe impl aya::Pod for FlowKey {}
 unsafe impl aya::Pod for Hidden {}
 // SAFETY: `repr(C)`, integers only, padding is a field.
 unsafe impl aya::Pod for Knobs {}
+// SAFETY: `repr(C)`, integers only, padding is a field.
+unsafe impl aya::Pod for Flows {}
 // SAFETY: `repr(C)`, integers only, padding is a field.
 unsafe impl aya::Pod for ServiceKey {}
 // SAFETY: `repr(C)`, integers only, no padding.

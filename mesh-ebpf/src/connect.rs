@@ -18,6 +18,7 @@ use mesh_common::service::{Protocol, Service, ServiceKey, Target};
 use mesh_common::workload::Workload;
 
 use crate::context;
+use crate::datagram;
 use crate::emit::settle;
 use crate::exclude::is_excluded;
 use crate::hidden::Socket;
@@ -28,33 +29,39 @@ use crate::who::{self, Who};
 /// A connection of an IPv4 socket.
 #[inline(always)]
 pub(crate) fn connect4(ctx: &SockAddrContext) -> Option<Verdict> {
-    if !is_tcp(ctx, AF_INET) {
-        return None;
-    }
     // SAFETY: the context is valid while the program runs.
     let destination = Addr::v4(unsafe { (*ctx.sock_addr).user_ip4 });
-    connect(ctx, destination, |to| {
+    let rewrite = |to: Target| {
         // SAFETY: as above; this field may be written.
-        unsafe { (*ctx.sock_addr).user_ip4 = to.0[3] };
-    })
+        unsafe { (*ctx.sock_addr).user_ip4 = to.addr.0[3] };
+        // SAFETY: as above.
+        unsafe { (*ctx.sock_addr).user_port = u32::from(to.port.0) };
+    };
+    match protocol(ctx, AF_INET)? {
+        Protocol::Tcp => connect(ctx, destination, rewrite),
+        Protocol::Udp => datagram::connect(ctx, destination, rewrite),
+    }
 }
 
 /// A connection of an IPv6 socket, which may speak IPv4 to a mapped address.
 #[inline(always)]
 pub(crate) fn connect6(ctx: &SockAddrContext) -> Option<Verdict> {
-    if !is_tcp(ctx, AF_INET6) {
-        return None;
-    }
     // SAFETY: the context is valid while the program runs.
     let destination = Addr(unsafe { context::load(&raw const (*ctx.sock_addr).user_ip6) });
-    connect(ctx, destination, |to| {
+    let rewrite = |to: Target| {
         // SAFETY: as above; this field may be written.
-        unsafe { context::store(&raw mut (*ctx.sock_addr).user_ip6, to.0) };
-    })
+        unsafe { context::store(&raw mut (*ctx.sock_addr).user_ip6, to.addr.0) };
+        // SAFETY: as above.
+        unsafe { (*ctx.sock_addr).user_port = u32::from(to.port.0) };
+    };
+    match protocol(ctx, AF_INET6)? {
+        Protocol::Tcp => connect(ctx, destination, rewrite),
+        Protocol::Udp => datagram::connect(ctx, destination, rewrite),
+    }
 }
 
 #[inline(always)]
-fn connect(ctx: &SockAddrContext, destination: Addr, rewrite: impl FnOnce(Addr)) -> Option<Verdict> {
+fn connect(ctx: &SockAddrContext, destination: Addr, rewrite: impl FnOnce(Target)) -> Option<Verdict> {
     let workload = match who::connects(ctx) {
         Who::Other => return None,
         Who::Workload(workload) => workload,
@@ -75,18 +82,16 @@ fn connect(ctx: &SockAddrContext, destination: Addr, rewrite: impl FnOnce(Addr))
     };
     let outcome = match (decide(workload, question), service) {
         (Verdict::Steer(family), _) => steer(workload, family, socket, destination, port),
-        (Verdict::Direct, Some(service)) => direct(workload, socket, &key, service),
+        (Verdict::Direct(_), Some(service)) => direct(workload, socket, &key, service),
         (verdict, _) => Ok((verdict, None)),
     };
     if let Ok((_, Some(to))) = outcome {
-        rewrite(to.addr);
-        // SAFETY: the context is valid while the program runs; this field may be written.
-        unsafe { (*ctx.sock_addr).user_port = u32::from(to.port.0) };
+        rewrite(to);
     }
     let verdict = settle(workload, Way::Outbound, outcome.map(|(verdict, _)| verdict));
     report(ctx, workload, verdict, destination, port);
     watch::decided(ctx, socket, workload, verdict, (destination, port));
-    if !matches!(verdict, Verdict::Steer(_) | Verdict::Direct) {
+    if !matches!(verdict, Verdict::Steer(_) | Verdict::Direct(_)) {
         // A socket may connect again after an attempt that was steered; what it hid then must not show now.
         socket.reveal();
     }
@@ -115,21 +120,26 @@ fn direct(workload: &Workload, socket: Socket, key: &ServiceKey, service: Servic
         return Ok((Verdict::Deny(Counter::DeniedNoEndpoint), None));
     }
     if socket.hide(Hidden::service(workload.pod, key.addr, key.port)) {
-        Ok((Verdict::Direct, Some(target)))
+        Ok((Verdict::Direct(Protocol::Tcp), Some(target)))
     } else {
         Err(Failure::NoMemory)
     }
 }
 
+/// What the socket speaks, if that is something to the mesh.
 #[inline(always)]
-fn is_tcp(ctx: &SockAddrContext, family: u32) -> bool {
+fn protocol(ctx: &SockAddrContext, family: u32) -> Option<Protocol> {
     // SAFETY: the context is valid while the program runs.
     let asked = unsafe { (*ctx.sock_addr).user_family };
     // SAFETY: as above.
     let kind = unsafe { (*ctx.sock_addr).type_ };
     // SAFETY: as above.
     let protocol = unsafe { (*ctx.sock_addr).protocol };
-    asked == family && kind == SOCK_STREAM && protocol == IPPROTO_TCP
+    match (asked == family, kind, protocol) {
+        (true, SOCK_STREAM, IPPROTO_TCP) => Some(Protocol::Tcp),
+        (true, SOCK_DGRAM, IPPROTO_UDP) => Some(Protocol::Udp),
+        _ => None,
+    }
 }
 
 /// For `--kernel-log`; without it the verifier removes every line of this.
@@ -139,7 +149,7 @@ fn report(ctx: &SockAddrContext, workload: &Workload, verdict: Verdict, destinat
         Verdict::Steer(_) => {
             info!(ctx, "pod {} to {:i} port {}: steered", workload.pod, destination.octets(), port.get())
         }
-        Verdict::Direct => {
+        Verdict::Direct(_) => {
             info!(ctx, "pod {} to {:i} port {}: to an endpoint", workload.pod, destination.octets(), port.get())
         }
         Verdict::Pass(why) => {
@@ -161,4 +171,6 @@ fn report(ctx: &SockAddrContext, workload: &Workload, verdict: Verdict, destinat
 const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
 const SOCK_STREAM: u32 = 1;
+const SOCK_DGRAM: u32 = 2;
 const IPPROTO_TCP: u32 = 6;
+const IPPROTO_UDP: u32 = 17;

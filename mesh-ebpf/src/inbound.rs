@@ -40,7 +40,7 @@ pub(crate) fn accept(ctx: &SkLookupContext) -> Option<Verdict> {
     match verdict {
         Verdict::Steer(_) => info!(ctx, "pod {} from {:i} port {}: steered", pod.pod, client.octets(), port.get()),
         // Never the answer to what comes in.
-        Verdict::Direct => {}
+        Verdict::Direct(_) => {}
         Verdict::Pass(why) => {
             info!(ctx, "pod {} from {:i} port {}: passed ({})", pod.pod, client.octets(), port.get(), why.index())
         }

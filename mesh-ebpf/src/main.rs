@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! app's connect      -> connect4/6   who is this, decide, remember the hidden end with the socket, rewrite the address
+//! UDP send, receive  -> send4/6, receive4/6  an endpoint for the service, the service for the endpoint
 //! SYN-ACK, ACK       -> handshake    carry the hidden end over to the accepted socket; watch what goes past the agent
 //! getpeername/accept -> peername4/6  show it
 //! SYN from outside   -> inbound      decide, hand over to the agent's listener in this pod
@@ -20,6 +21,7 @@
 mod accelerate;
 mod connect;
 mod context;
+mod datagram;
 mod emit;
 mod exclude;
 mod handshake;
@@ -48,6 +50,28 @@ fn connect4(ctx: SockAddrContext) -> i32 {
 #[cgroup_sock_addr(connect6)]
 fn connect6(ctx: SockAddrContext) -> i32 {
     cgroup_code(connect::connect6(&ctx))
+}
+
+#[cgroup_sock_addr(sendmsg4)]
+fn send4(ctx: SockAddrContext) -> i32 {
+    cgroup_code(datagram::send4(&ctx))
+}
+
+#[cgroup_sock_addr(sendmsg6)]
+fn send6(ctx: SockAddrContext) -> i32 {
+    cgroup_code(datagram::send6(&ctx))
+}
+
+#[cgroup_sock_addr(recvmsg4)]
+fn receive4(ctx: SockAddrContext) -> i32 {
+    datagram::receive4(&ctx);
+    GO_ON
+}
+
+#[cgroup_sock_addr(recvmsg6)]
+fn receive6(ctx: SockAddrContext) -> i32 {
+    datagram::receive6(&ctx);
+    GO_ON
 }
 
 #[cgroup_sock_addr(getpeername4)]
@@ -98,7 +122,7 @@ const REFUSE: i32 = 0;
 fn cgroup_code(verdict: Option<Verdict>) -> i32 {
     match verdict {
         Some(Verdict::Deny(_)) => REFUSE,
-        None | Some(Verdict::Pass(_) | Verdict::Steer(_) | Verdict::Direct) => GO_ON,
+        None | Some(Verdict::Pass(_) | Verdict::Steer(_) | Verdict::Direct(_)) => GO_ON,
     }
 }
 

@@ -16,6 +16,7 @@ use mesh_common::config::{
     EVENT_BYTES, Knobs, MAX_ADDRESSES, MAX_EXCLUDED_CIDRS, MAX_HANDSHAKES, MAX_WORKLOADS, PORT_WORDS,
 };
 use mesh_common::counter::Counter;
+use mesh_common::datagram::Flows;
 use mesh_common::event::Watched;
 use mesh_common::flow::{Addr, FlowKey, Hidden, NetKey, PortBe};
 use mesh_common::service::{Choice, ChoiceKey, MAX_CHOICES, MAX_SERVICES, Service, ServiceKey};
@@ -38,6 +39,9 @@ pub(crate) static EXCLUDED_CIDRS: LpmTrie<NetKey, u8> = LpmTrie::with_max_entrie
 
 #[btf_map]
 pub(crate) static HIDDEN: SkStorage<Hidden> = SkStorage::new();
+
+#[btf_map]
+pub(crate) static FLOWS: SkStorage<Flows> = SkStorage::new();
 
 #[map]
 pub(crate) static HANDSHAKES: HashMap<FlowKey, Hidden> = HashMap::with_max_entries(MAX_HANDSHAKES, 0);

@@ -46,3 +46,11 @@ fn random() -> u32 {
     // SAFETY: takes nothing.
     unsafe { bpf_get_prandom_u32() }
 }
+
+/// Whether this is an endpoint of the service.
+#[inline(always)]
+pub(crate) fn is_member(service: Service, target: &Target) -> bool {
+    let key = ChoiceKey { set: service.set, index: target.member_index() };
+    // SAFETY: as for the services.
+    unsafe { CHOICES.get(key) }.is_some_and(|choice| choice.first == *target)
+}

@@ -47,7 +47,7 @@ pub(crate) fn decided(
             (event.remote, event.remote_port) = (destination, port);
             report_refusal(event, Counter::EventsLostConnect);
         }
-        Verdict::Pass(_) | Verdict::Direct => {
+        Verdict::Pass(_) | Verdict::Direct(_) => {
             socket.watch(Watched::new(Way::Outbound, workload.pod, verdict.counter(Way::Outbound), now()));
         }
     }

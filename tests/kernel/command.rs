@@ -35,7 +35,7 @@ fn load_shows_what_was_verified_and_unload_leaves_nothing() -> anyhow::Result<()
     let again = agent(&["load", "--pin-path", &path])?;
     let unloaded = agent(&["unload", "--pin-path", &path])?;
     assert!(loaded.status.success(), "{}", text(&loaded.stderr));
-    assert_eq!(text(&loaded.stdout).matches("instructions verified").count(), 9);
+    assert_eq!(text(&loaded.stdout).matches("instructions verified").count(), 13);
     assert!(text(&again.stderr).contains("mesh-agent unload --pin-path"), "{}", text(&again.stderr));
     assert!(unloaded.status.success(), "{}", text(&unloaded.stderr));
     assert!(!Path::new(&path).exists());

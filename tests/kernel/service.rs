@@ -15,12 +15,12 @@ use crate::rig::{Rig, address, connect};
 use crate::rig_or_skip;
 
 /// Only the first pod is meshed: what happens at the other end is not this file's matter.
-fn first_only(config: &mut config::Mesh) {
+pub(crate) fn first_only(config: &mut config::Mesh) {
     config.workloads.truncate(1);
 }
 
 /// Services with their endpoints, each with its share.
-fn services(protocol: Protocol, each: &[(&str, &[(SocketAddr, f64)])]) -> Services {
+pub(crate) fn services(protocol: Protocol, each: &[(&str, &[(SocketAddr, f64)])]) -> Services {
     let service = |(address, endpoints): &(&str, &[(SocketAddr, f64)])| {
         let shares = endpoints.iter().map(|(endpoint, share)| (Some(*endpoint), *share)).collect();
         let address: SocketAddr = address.parse().expect("an address");
@@ -30,11 +30,11 @@ fn services(protocol: Protocol, each: &[(&str, &[(SocketAddr, f64)])]) -> Servic
 }
 
 /// And whatever comes in is the agent's.
-fn by_kernel(services: &Services) -> ByKernel {
+pub(crate) fn by_kernel(services: &Services) -> ByKernel {
     ByKernel { services: services.clone(), inbound: Claims { all: true, ..Claims::default() } }
 }
 
-fn learn(rig: &mut Rig, services: &Services) {
+pub(crate) fn learn(rig: &mut Rig, services: &Services) {
     let next = by_kernel(services);
     rig.mesh.forget(&next);
     rig.mesh.learn(&next);

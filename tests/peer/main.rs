@@ -5,6 +5,7 @@
 //! addresses, descriptors by the thousand, and dying.
 
 mod connect;
+mod datagram;
 mod odd;
 mod soak;
 mod storm;
@@ -52,6 +53,8 @@ enum Role {
     Connect(connect::Plan),
     /// Connects in an unusual way
     Odd(odd::Plan),
+    /// Sends datagrams, and tells who answered
+    Datagrams(datagram::Plan),
     /// Holds many connections to an echo server while others come and go
     Soak(soak::Plan),
     /// Opens and resets connections as fast as it can
@@ -66,6 +69,7 @@ fn main() -> anyhow::Result<()> {
         Role::WhoAmI { addresses } => serve(&addresses, tcp::who_am_i),
         Role::Connect(plan) => connect::run(&plan),
         Role::Odd(plan) => odd::run(&plan),
+        Role::Datagrams(plan) => datagram::run(&plan),
         Role::Soak(plan) => soak::run(&plan),
         Role::Storm(plan) => storm::run(&plan),
     }

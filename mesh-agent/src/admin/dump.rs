@@ -25,7 +25,9 @@ use crate::snapshot::Snapshot;
 pub(super) fn config(config: &Config, snapshot: &Snapshot) -> Value {
     let version = snapshot.version().to_string();
     let clusters = snapshot.clusters().map(|live| json!({ "cluster": cluster::cluster(&live.config) }));
-    let listeners = snapshot.listeners().iter().map(|live| json!({ "listener": listener::listener(&live.config) }));
+    let listeners = snapshot.listeners().iter().map(|live| listener::listener(&live.config));
+    let udp = snapshot.udp_listeners().iter().map(|live| listener::udp_listener(&live.config));
+    let listeners = listeners.chain(udp).map(|listener| json!({ "listener": listener }));
     json!({
         "configs": [
             { "@type": admin_type("BootstrapConfigDump"), "bootstrap": bootstrap(config) },

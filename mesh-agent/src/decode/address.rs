@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use crate::decode::fields::Fields;
 use crate::decode::kind::Kind;
+use crate::model::service::Protocol;
 
 pub(crate) const ADDRESS: &str = "envoy.config.core.v3.Address";
 pub(crate) const CIDR_RANGE: &str = "envoy.config.core.v3.CidrRange";
@@ -13,13 +14,19 @@ const SOCKET_ADDRESS: &str = "envoy.config.core.v3.SocketAddress";
 
 /// The address of a socket on an IP address.
 pub(crate) fn address(fields: &Fields<'_>) -> Option<SocketAddr> {
-    let (ip, port) = named(fields, |fields| fields.require("address", &Kind::Address)?.ip())?;
+    let (ip, port) = tcp(fields, |fields| fields.require("address", &Kind::Address)?.ip())?;
     Some(SocketAddr::new(ip, port))
+}
+
+/// The address of a listener, which may be one for UDP.
+pub(crate) fn listener_address(fields: &Fields<'_>) -> Option<(Protocol, SocketAddr)> {
+    let (ip, port, protocol) = named(fields, |fields| fields.require("address", &Kind::Address)?.ip())?;
+    Some((protocol, SocketAddr::new(ip, port)))
 }
 
 /// The same with a name that DNS resolves, or an IP address as text.
 pub(crate) fn dns_address(fields: &Fields<'_>) -> Option<(String, u16)> {
-    named(fields, |fields| {
+    tcp(fields, |fields| {
         let at = fields.require("address", &Kind::Text)?;
         let host = at.text()?;
         if !is_host(host) {
@@ -41,11 +48,20 @@ pub(crate) fn cidr_range(fields: &Fields<'_>) -> Option<IpNet> {
     net.map(|net| net.trunc())
 }
 
-fn named<T>(fields: &Fields<'_>, host: impl FnOnce(&Fields<'_>) -> Option<T>) -> Option<(T, u16)> {
+/// Endpoints are written as addresses for TCP, also those of a UDP listener's cluster.
+fn tcp<T>(fields: &Fields<'_>, host: impl FnOnce(&Fields<'_>) -> Option<T>) -> Option<(T, u16)> {
+    let (host, port, protocol) = named(fields, host)?;
+    if protocol == Protocol::Udp {
+        fields.at().rule("only a listener's address can be one for UDP");
+    }
+    Some((host, port))
+}
+
+fn named<T>(fields: &Fields<'_>, host: impl FnOnce(&Fields<'_>) -> Option<T>) -> Option<(T, u16, Protocol)> {
     let refused = [("pipe", "write socket_address"), ("envoy_internal_address", "write socket_address")];
     fields.require_one_of(&["socket_address"], &refused)?;
     fields.message("socket_address", SOCKET_ADDRESS, |fields| {
-        fields.only_choice("protocol", "TCP", 0);
+        let protocol = fields.choice("protocol", &[("TCP", 0, Protocol::Tcp), ("UDP", 1, Protocol::Udp)]);
         fields.only_flag("ipv4_compat", false);
         fields.refuse("resolver_name", "names are resolved by the system's resolver");
         fields.refuse("network_namespace_filepath", "workloads have namespaces, see mesh.workloads");
@@ -54,7 +70,7 @@ fn named<T>(fields: &Fields<'_>, host: impl FnOnce(&Fields<'_>) -> Option<T>) ->
         // Port 0 is left out of the range: nobody can be told where to connect to.
         let number = fields.port("port_value");
         port?;
-        Some((host?, number?))
+        Some((host?, number?, protocol))
     })
 }
 

@@ -8,7 +8,7 @@ use crate::decode::at::{Context, HostPath};
 use crate::decode::cluster::{CLUSTER, cluster};
 use crate::decode::fields::{Fields, decode_root};
 use crate::decode::kind::Kind;
-use crate::decode::listener::{LISTENER, Listeners, listener};
+use crate::decode::listener::{AnyListener, LISTENER, Listeners, listener};
 use crate::decode::mesh::{MESH, mesh};
 use crate::decode::node::Node;
 use crate::decode::problem::{ConfigError, Problem};
@@ -71,8 +71,20 @@ fn static_resources(fields: &Fields<'_>, context: &Context, config: &mut Config)
     });
     config.clusters = clusters.into_iter().map(Arc::new).collect();
     let taken = Listeners::default();
-    let listeners = fields.messages("listeners", LISTENER, |fields| listener(fields, &taken));
-    config.listeners = listeners.into_iter().map(Arc::new).collect();
+    let none_to_serve = config.mesh.workloads.is_empty();
+    let listeners = fields.messages("listeners", LISTENER, |fields| {
+        let listener = listener(fields, &taken);
+        if none_to_serve && matches!(listener, Some(AnyListener::Udp(_))) {
+            fields.at().rule("a UDP listener serves workloads, and mesh.workloads names none");
+        }
+        listener
+    });
+    for listener in listeners {
+        match listener {
+            AnyListener::Tcp(listener) => config.listeners.push(Arc::new(listener)),
+            AnyListener::Udp(listener) => config.udp_listeners.push(Arc::new(listener)),
+        }
+    }
     fields.refuse("secrets", "there is no TLS yet");
     for (cluster, place) in context.wanted_clusters.take() {
         if !names.contains(cluster.as_str()) {

@@ -3,17 +3,19 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::decode::address::{ADDRESS, address};
+use crate::decode::address::{ADDRESS, listener_address};
 use crate::decode::chain::{self, CHAIN};
 use crate::decode::fields::Fields;
 use crate::decode::kind::Kind;
+use crate::decode::udp::udp_listener;
 use crate::decode::unique::Unique;
 use crate::model::flow::Direction;
-use crate::model::listener::{Detect, FilterChain, Listener};
+use crate::model::listener::{Detect, FilterChain, Listener, UdpListener};
 use crate::model::name::ListenerName;
+use crate::model::service::Protocol;
 
 pub(crate) const LISTENER: &str = "envoy.config.listener.v3.Listener";
-const LISTENER_FILTER: &str = "envoy.config.listener.v3.ListenerFilter";
+pub(crate) const LISTENER_FILTER: &str = "envoy.config.listener.v3.ListenerFilter";
 const HTTP_INSPECTOR: &str = "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector";
 const ORIGINAL_DST: &str = "envoy.extensions.filters.listener.original_dst.v3.OriginalDst";
 const TLS_INSPECTOR: &str = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector";
@@ -44,12 +46,35 @@ impl Default for Listeners {
     }
 }
 
-pub(crate) fn listener(fields: &Fields<'_>, taken: &Listeners) -> Option<Listener> {
+/// A listener of either kind.
+#[derive(Debug)]
+pub(crate) enum AnyListener {
+    Tcp(Listener),
+    Udp(UdpListener),
+}
+
+pub(crate) fn listener(fields: &Fields<'_>, taken: &Listeners) -> Option<AnyListener> {
     let name = fields.text("name").map(ListenerName::from);
     if let (Some(name), Some(at)) = (&name, fields.get("name", &Kind::Text)) {
         taken.names.claim(name.to_string(), &at);
     }
-    let address = fields.require_message("address", ADDRESS, address);
+    let (protocol, address) = fields.require_message("address", ADDRESS, listener_address).unzip();
+    if let (Some(Protocol::Udp), Some(address)) = (protocol, address) {
+        if let Some(at) = fields.get("address", &Kind::Message(ADDRESS)) {
+            taken.destinations.claim(format!("{address} UDP"), &at);
+        }
+        only_defaults(fields);
+        return udp_listener(fields, name, address).map(AnyListener::Udp);
+    }
+    tcp_listener(fields, taken, name, address).map(AnyListener::Tcp)
+}
+
+fn tcp_listener(
+    fields: &Fields<'_>,
+    taken: &Listeners,
+    name: Option<ListenerName>,
+    address: Option<SocketAddr>,
+) -> Option<Listener> {
     let direction = fields.choice(
         "traffic_direction",
         &[
@@ -130,7 +155,7 @@ fn only_defaults(fields: &Fields<'_>) {
     fields.only_choice("drain_type", "DEFAULT", 0);
     fields.refuse("stat_prefix", "metrics go by the listener's name");
     fields.refuse("access_log", "there are no access logs yet");
-    fields.refuse("udp_listener_config", "only TCP listeners are");
+    fields.refuse("udp_listener_config", "the agent receives no datagrams: the kernel sends them to endpoints");
     fields.refuse("api_listener", "it comes with xDS");
     fields.refuse("additional_addresses", "write one listener for each address");
     fields.refuse("filter_chain_matcher", "use filter_chain_match");

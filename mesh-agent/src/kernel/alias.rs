@@ -1,5 +1,6 @@
 //! Shares of a service's endpoints as an alias table (Vose's method): any weighted choice is one index and one coin.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use mesh_common::flow::PortBe;
@@ -27,6 +28,18 @@ pub(crate) fn table(shares: &[(Option<SocketAddr>, f64)]) -> Vec<Choice> {
         }
     }
     table
+}
+
+/// The table with its indexes; `members`: and every endpoint once more, under an index that it has by itself.
+pub(crate) fn indexed(shares: &[(Option<SocketAddr>, f64)], members: bool) -> Vec<(u32, Choice)> {
+    let table = table(shares);
+    let mut by_themselves = BTreeMap::new();
+    if members {
+        let targets = table.iter().flat_map(|choice| [choice.first, choice.other]).filter(|it| !it.is_nowhere());
+        let alone = |target| Choice { first: target, other: target, threshold: u32::MAX };
+        by_themselves.extend(targets.map(|target| (target.member_index(), alone(target))));
+    }
+    (0..).zip(table).chain(by_themselves).collect()
 }
 
 /// An address as the kernel programs know it.
@@ -82,6 +95,17 @@ mod tests {
                 assert!((chance - weight / total).abs() < 1e-8, "{weights:?}: {chance} for {weight}");
             }
         }
+    }
+
+    #[test]
+    fn members_are_there_once_more() {
+        let table = indexed(&shares(&[1.0, 99.0, 1.0]), true);
+        assert_eq!(table.len(), 6);
+        for (index, choice) in &table[3..] {
+            assert_eq!((choice.first.member_index(), choice.first), (*index, choice.other));
+        }
+        assert_eq!(indexed(&shares(&[1.0, 99.0]), false).len(), 2);
+        assert_eq!(indexed(&[(None, 1.0)], true).len(), 1);
     }
 
     #[test]

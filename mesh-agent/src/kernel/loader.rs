@@ -138,8 +138,8 @@ impl Programs {
         if let Some(acceleration) = &self.acceleration {
             acceleration.attach(&mut self.ebpf, cgroup)?;
         }
-        // What shows and carries addresses comes before what hides them.
-        for name in [names::HANDSHAKE, names::PEERNAME4, names::PEERNAME6, names::CONNECT4, names::CONNECT6] {
+        // What shows and carries addresses comes before what hides them: the last named first.
+        for name in names::CGROUP_PROGRAMS.into_iter().rev() {
             attach_to_cgroup(&mut self.ebpf, name, cgroup)?;
         }
         Ok(())

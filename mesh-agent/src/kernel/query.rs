@@ -9,8 +9,17 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 use aya::programs::loaded_programs;
 
 /// The hooks, with the kernel's number for each (`enum bpf_attach_type`).
-pub(crate) const CGROUP_HOOKS: [(&str, u32); 5] =
-    [("sock_ops", 3), ("connect4", 10), ("connect6", 11), ("getpeername4", 29), ("getpeername6", 30)];
+pub(crate) const CGROUP_HOOKS: [(&str, u32); 9] = [
+    ("sock_ops", 3),
+    ("connect4", 10),
+    ("connect6", 11),
+    ("sendmsg4", 14),
+    ("sendmsg6", 15),
+    ("recvmsg4", 19),
+    ("recvmsg6", 20),
+    ("getpeername4", 29),
+    ("getpeername6", 30),
+];
 pub(crate) const SK_LOOKUP: (&str, u32) = ("sk_lookup", 36);
 
 /// A program on a hook.

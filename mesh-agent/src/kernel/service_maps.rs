@@ -11,10 +11,10 @@ use crate::kernel::maps::TableError;
 
 /// Where services are kept.
 pub(crate) trait ServiceMaps: Send {
-    /// Writes a set.
-    fn put_choices(&mut self, set: u32, table: &[Choice]) -> Result<(), TableError>;
-    /// Removes one; what is not there is no error.
-    fn drop_choices(&mut self, set: u32, count: u32) -> Result<(), TableError>;
+    /// Writes a set: choices with their indexes.
+    fn put_choices(&mut self, set: u32, table: &[(u32, Choice)]) -> Result<(), TableError>;
+    /// Removes what lies at these indexes of a set; what is not there is no error.
+    fn drop_choices(&mut self, set: u32, indexes: &[u32]) -> Result<(), TableError>;
     /// Points a service at a set, by one store.
     fn put_service(&mut self, key: &ServiceKey, service: Service) -> Result<(), TableError>;
     /// Removes one; not being there is no error.
@@ -40,13 +40,14 @@ impl KernelServices {
 }
 
 impl ServiceMaps for KernelServices {
-    fn put_choices(&mut self, set: u32, table: &[Choice]) -> Result<(), TableError> {
-        let keys: Vec<_> = (0..).take(table.len()).map(|index| ChoiceKey { set, index }).collect();
-        self.choices.put(&keys, table)
+    fn put_choices(&mut self, set: u32, table: &[(u32, Choice)]) -> Result<(), TableError> {
+        let (keys, choices): (Vec<_>, Vec<_>) =
+            table.iter().map(|&(index, choice)| (ChoiceKey { set, index }, choice)).unzip();
+        self.choices.put(&keys, &choices)
     }
 
-    fn drop_choices(&mut self, set: u32, count: u32) -> Result<(), TableError> {
-        let keys: Vec<_> = (0..count).map(|index| ChoiceKey { set, index }).collect();
+    fn drop_choices(&mut self, set: u32, indexes: &[u32]) -> Result<(), TableError> {
+        let keys: Vec<_> = indexes.iter().map(|&index| ChoiceKey { set, index }).collect();
         self.choices.remove(&keys)
     }
 
@@ -83,22 +84,22 @@ pub(crate) struct FakeServices {
 
 #[cfg(test)]
 impl ServiceMaps for std::sync::Arc<std::sync::Mutex<FakeServices>> {
-    fn put_choices(&mut self, set: u32, table: &[Choice]) -> Result<(), TableError> {
+    fn put_choices(&mut self, set: u32, table: &[(u32, Choice)]) -> Result<(), TableError> {
         let mut fake = self.lock().unwrap();
         fake.log.push("put choices");
-        for (index, choice) in (0..).zip(table) {
+        for &(index, choice) in table {
             if fake.room.is_some_and(|room| fake.choices.len() >= room) {
                 return Err(TableError::Full { map: names::CHOICES });
             }
-            fake.choices.insert(ChoiceKey { set, index }, *choice);
+            fake.choices.insert(ChoiceKey { set, index }, choice);
         }
         Ok(())
     }
 
-    fn drop_choices(&mut self, set: u32, count: u32) -> Result<(), TableError> {
+    fn drop_choices(&mut self, set: u32, indexes: &[u32]) -> Result<(), TableError> {
         let mut fake = self.lock().unwrap();
         fake.log.push("drop choices");
-        fake.choices.retain(|key, _| key.set != set || key.index >= count);
+        fake.choices.retain(|key, _| key.set != set || !indexes.contains(&key.index));
         Ok(())
     }
 

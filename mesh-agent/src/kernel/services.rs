@@ -26,7 +26,7 @@ use crate::model::service::{Protocol, Service, Services};
 pub struct Limits {
     /// Services.
     pub services: usize,
-    /// Endpoints of all services, counted once for each service.
+    /// Endpoints of all services, counted once for each service, and twice for one of UDP.
     pub choices: usize,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct ServiceTable {
     wanted: Services,
     live: BTreeMap<ServiceKey, Live>,
     /// Sets that no service names any more.
-    retired: Vec<(u32, u32)>,
+    retired: Vec<(u32, Vec<u32>)>,
     /// Services that are not in the kernel though they should be.
     left_out: BTreeSet<ServiceKey>,
     last_set: u32,
@@ -56,24 +56,25 @@ struct Live {
     /// What it was made from; `None`: an earlier agent made it.
     service: Option<Arc<Service>>,
     entry: service::Service,
+    /// Where its set lies, members among them.
+    indexes: Vec<u32>,
 }
 
 impl ServiceTable {
     /// Over maps in which an earlier agent may have left services. They serve on until the first [`Self::forget`].
     pub(crate) fn new(maps: Box<dyn ServiceMaps>, limits: Limits) -> Result<Self, TableError> {
         let found = maps.services()?;
-        let mut sets: BTreeMap<u32, u32> = BTreeMap::new();
+        let mut sets: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         for key in maps.choice_keys()? {
-            let count = sets.entry(key.set).or_default();
-            *count = (*count).max(key.index.saturating_add(1));
+            sets.entry(key.set).or_default().push(key.index);
         }
         let last_set = sets.keys().next_back().copied().unwrap_or(0);
         let mut live = BTreeMap::new();
         for (key, entry) in found {
-            sets.remove(&entry.set);
-            live.insert(key, Live { service: None, entry });
+            let indexes = sets.remove(&entry.set).unwrap_or_default();
+            live.insert(key, Live { service: None, entry, indexes });
         }
-        let in_use = live.values().map(|live| live.entry.count as usize).sum();
+        let in_use = live.values().map(|live| live.indexes.len()).sum();
         let retired = sets.into_iter().collect();
         let (wanted, left_out) = Default::default();
         Ok(Self { maps, limits, wanted, live, retired, left_out, last_set, in_use, looked: 0 })
@@ -136,9 +137,9 @@ impl ServiceTable {
         self.looked = start;
         for (key, live) in self.live.iter().skip(start) {
             let Some(service) = &live.service else { continue };
-            let table = alias::table(&service.shares);
-            for (index, choice) in (0..).zip(&table) {
-                if self.maps.choice(ChoiceKey { set: live.entry.set, index })?.as_ref() != Some(choice) {
+            let table = table(key.protocol(), service);
+            for &(index, choice) in &table {
+                if self.maps.choice(ChoiceKey { set: live.entry.set, index })? != Some(choice) {
                     damaged.push(*key);
                     break;
                 }
@@ -165,7 +166,7 @@ impl ServiceTable {
                 self.left_out.remove(&key);
                 continue;
             }
-            let table = alias::table(&service.shares);
+            let table = table(key.protocol(), service);
             let done = self.make_room(&key, &table).and_then(|()| self.put(key, service, &table));
             match done {
                 Ok(()) => drop(self.left_out.remove(&key)),
@@ -175,8 +176,8 @@ impl ServiceTable {
     }
 
     /// Whether one more service, or this one with other endpoints, is within the limits.
-    fn make_room(&mut self, key: &ServiceKey, table: &[Choice]) -> Result<(), TableError> {
-        let old = self.live.get(key).map_or(0, |live| live.entry.count as usize);
+    fn make_room(&mut self, key: &ServiceKey, table: &[(u32, Choice)]) -> Result<(), TableError> {
+        let old = self.live.get(key).map_or(0, |live| live.indexes.len());
         if !self.live.contains_key(key) && self.live.len() >= self.limits.services {
             return Err(TableError::Full { map: mesh_common::names::SERVICES });
         }
@@ -184,26 +185,28 @@ impl ServiceTable {
             return Err(TableError::Full { map: mesh_common::names::CHOICES });
         }
         // What waits for the next look is as much again at most.
-        let waiting: usize = self.retired.iter().map(|(_, count)| *count as usize).sum();
+        let waiting: usize = self.retired.iter().map(|(_, indexes)| indexes.len()).sum();
         if waiting + self.in_use + table.len() > 2 * self.limits.choices {
             self.sweep();
         }
         Ok(())
     }
 
-    fn put(&mut self, key: ServiceKey, service: &Arc<Service>, table: &[Choice]) -> Result<(), TableError> {
+    fn put(&mut self, key: ServiceKey, service: &Arc<Service>, table: &[(u32, Choice)]) -> Result<(), TableError> {
         // Set numbers come round after four thousand million updates.
         self.last_set = self.last_set.wrapping_add(1).max(1);
         let set = self.last_set;
-        let count = u32::try_from(table.len()).unwrap_or(u32::MAX);
+        let indexes: Vec<_> = table.iter().map(|(index, _)| *index).collect();
+        let count = (0..).zip(&indexes).take_while(|(place, index)| place == *index).count();
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
         let entry = service::Service { set, count };
         let written = self.maps.put_choices(set, table).and_then(|()| self.maps.put_service(&key, entry));
         if let Err(error) = written {
-            self.retired.push((set, count));
+            self.retired.push((set, indexes));
             return Err(error);
         }
-        if let Some(old) = self.live.insert(key, Live { service: Some(Arc::clone(service)), entry }) {
-            self.retire(old.entry);
+        if let Some(old) = self.live.insert(key, Live { service: Some(Arc::clone(service)), entry, indexes }) {
+            self.retire(old);
         }
         self.in_use += table.len();
         Ok(())
@@ -218,7 +221,7 @@ impl ServiceTable {
         if protocol == Protocol::Udp {
             // As good as having no endpoint: refused at once, instead of sent to an address that nobody has.
             if self.maps.put_service(&key, nothing).is_ok() {
-                self.live.insert(key, Live { service: None, entry: nothing });
+                self.live.insert(key, Live { service: None, entry: nothing, indexes: Vec::new() });
             }
         }
         // Said once, though it is tried again every second.
@@ -240,26 +243,31 @@ impl ServiceTable {
             return;
         }
         if let Some(old) = self.live.remove(&key) {
-            self.retire(old.entry);
+            self.retire(old);
         }
     }
 
-    fn retire(&mut self, entry: service::Service) {
-        self.in_use -= entry.count as usize;
-        if entry.count > 0 {
-            self.retired.push((entry.set, entry.count));
+    fn retire(&mut self, old: Live) {
+        self.in_use -= old.indexes.len();
+        if !old.indexes.is_empty() {
+            self.retired.push((old.entry.set, old.indexes));
         }
     }
 
     /// Removes the sets that no service names any more.
     fn sweep(&mut self) {
-        for (set, count) in std::mem::take(&mut self.retired) {
-            if let Err(error) = self.maps.drop_choices(set, count) {
+        for (set, indexes) in std::mem::take(&mut self.retired) {
+            if let Err(error) = self.maps.drop_choices(set, &indexes) {
                 warn!(%error, "endpoints that nothing refers to stay in the kernel; trying again");
-                self.retired.push((set, count));
+                self.retired.push((set, indexes));
             }
         }
     }
+}
+
+/// What a service is written as. UDP has flows that ask whether their endpoint is still one.
+fn table(protocol: service::Protocol, service: &Service) -> Vec<(u32, Choice)> {
+    alias::indexed(&service.shares, protocol == service::Protocol::Udp)
 }
 
 fn key(protocol: Protocol, address: SocketAddr) -> ServiceKey {

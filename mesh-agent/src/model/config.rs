@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::model::cluster::Cluster;
-use crate::model::listener::Listener;
+use crate::model::listener::{Listener, UdpListener};
 use crate::model::workload::Workload;
 
 /// Everything a bootstrap file says.
@@ -17,6 +17,8 @@ pub struct Config {
     pub node: Node,
     /// Listeners, in the order of the file. Names are unique.
     pub listeners: Vec<Arc<Listener>>,
+    /// Listeners for UDP, in the order of the file. No name is one of a listener's as well.
+    pub udp_listeners: Vec<Arc<UdpListener>>,
     /// Clusters, in the order of the file. Names are unique.
     pub clusters: Vec<Arc<Cluster>>,
     /// The `mesh:` key.

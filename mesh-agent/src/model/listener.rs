@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use crate::model::authz::Rules;
 use crate::model::filter::NetworkFilter;
 use crate::model::flow::Direction;
-use crate::model::name::ListenerName;
+use crate::model::name::{ClusterName, ListenerName};
 
 /// One listener as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,26 @@ pub struct Listener {
     pub chains: Vec<FilterChain>,
     /// Taken when no chain matches. Without one, such a connection is closed.
     pub default_chain: Option<FilterChain>,
+}
+
+/// A listener for UDP, which the kernel serves for workloads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UdpListener {
+    /// Unique among all listeners.
+    pub name: ListenerName,
+    /// Where workloads send to. Never unspecified.
+    pub address: SocketAddr,
+    /// Where that goes.
+    pub proxy: UdpProxy,
+}
+
+/// The `udp_proxy` listener filter (`envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UdpProxy {
+    /// For metrics.
+    pub stat_prefix: String,
+    /// Whose endpoints take the datagrams.
+    pub cluster: ClusterName,
 }
 
 /// The `http_inspector` listener filter and its deadline.

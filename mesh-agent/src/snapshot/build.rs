@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use crate::model::cluster::{Cluster, Discovery};
 use crate::model::filter::NetworkFilter;
-use crate::model::listener::{FilterChain, Listener};
+use crate::model::listener::{FilterChain, Listener, UdpListener};
 use crate::model::name::{ClusterName, ListenerName};
 use crate::route::{self, CompileError, RouteTable};
 use crate::snapshot::{
-    ClusterSlot, EndpointSet, HttpChain, LiveChain, LiveCluster, LiveFilter, LiveListener, Snapshot, TcpChain,
+    ClusterSlot, EndpointSet, HttpChain, LiveChain, LiveCluster, LiveFilter, LiveListener, LiveUdp, Snapshot, TcpChain,
 };
 
 /// Why a resource is not in the snapshot that was built. Its siblings are.
@@ -41,6 +41,14 @@ pub enum Rejected {
         address: SocketAddr,
         /// Who has it.
         by: ListenerName,
+    },
+    /// It is for UDP, and its datagrams would have to change from IPv4 to IPv6 or back.
+    #[error("listener {listener}: UDP cannot be sent on to {endpoint}, which is of the other address family")]
+    Family {
+        /// The listener that was left out.
+        listener: ListenerName,
+        /// The endpoint.
+        endpoint: SocketAddr,
     },
     /// The weights of its clusters do not fit.
     #[error("listener {listener}: the cluster weights sum to zero or overflow")]
@@ -88,6 +96,30 @@ impl Builder {
         (snapshot, rejected)
     }
 
+    /// Adds listeners for UDP to a snapshot that was just built.
+    pub fn add_udp(&self, snapshot: &mut Snapshot, listeners: &[Arc<UdpListener>]) -> Vec<Rejected> {
+        let mut rejected = Vec::new();
+        for config in listeners {
+            match self.udp(snapshot, config) {
+                Ok(live) => snapshot.udp.push(live),
+                Err(why) => rejected.push(why),
+            }
+        }
+        rejected
+    }
+
+    fn udp(&self, snapshot: &Snapshot, config: &Arc<UdpListener>) -> Result<LiveUdp, Rejected> {
+        let (listener, cluster) = (&config.name, &config.proxy.cluster);
+        let slot = self.slots.get(cluster).copied().filter(|slot| snapshot.cluster(*slot).is_some());
+        let slot =
+            slot.ok_or_else(|| Rejected::NoSuchCluster { listener: listener.clone(), cluster: cluster.clone() })?;
+        let endpoints = snapshot.cluster(slot).map_or(&[][..], |cluster| &cluster.endpoints.endpoints);
+        match endpoints.iter().find(|endpoint| endpoint.address.is_ipv4() != config.address.is_ipv4()) {
+            Some(endpoint) => Err(Rejected::Family { listener: listener.clone(), endpoint: endpoint.address }),
+            None => Ok(LiveUdp { config: Arc::clone(config), cluster: slot }),
+        }
+    }
+
     /// `snapshot` with other endpoints in one cluster; everything else is shared. `None` if that cluster is not in it.
     #[must_use]
     pub fn with_endpoints(
@@ -103,6 +135,7 @@ impl Builder {
         Some(Snapshot {
             version: 0,
             listeners: snapshot.listeners.clone(),
+            udp: snapshot.udp.clone(),
             by_destination: snapshot.by_destination.clone(),
             catch_all: snapshot.catch_all.clone(),
             clusters,

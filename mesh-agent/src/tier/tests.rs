@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use super::*;
 use crate::file;
+use crate::model::cluster::Endpoint;
 use crate::model::service::Claimed;
-use crate::snapshot::Builder;
+use crate::snapshot::{Builder, EndpointSet};
 
 /// The services of a configuration with clusters `one` and `two` of two endpoints, `heavy` with weights, `six` with IPv6, and
 /// `none`.
@@ -141,4 +142,46 @@ fn only_what_a_listener_could_take_is_claimed() {
     assert_eq!(Claims::default().of(&one), ports(&[]));
     assert_eq!(ports(&[1, 2]).both(&ports(&[2, 3])), ports(&[2]));
     assert_eq!(ports(&[1, 2]).both(&Claimed::All), ports(&[1, 2]));
+}
+
+#[test]
+fn udp_goes_to_endpoints_of_its_family() {
+    let listener = |cluster: &str| {
+        format!(
+            "{{name: u, address: {{socket_address: {{protocol: UDP, address: 10.96.0.1, port_value: 53}}}}, bind_to_port: false, \
+             listener_filters: [{{name: u, typed_config: {{'@type': \
+             type.googleapis.com/envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig, stat_prefix: u, cluster: \
+             {cluster}}}}}]}}"
+        )
+    };
+    let build = |cluster: &str, endpoints: &str| {
+        let text = format!(
+            "mesh: {{workloads: [{{name: w, cgroup: w}}]}}\nstatic_resources:\n  clusters:\n  - {{name: c, type: {cluster}, \
+             load_assignment: {{cluster_name: c, endpoints: [{{lb_endpoints: [{endpoints}]}}]}}}}\n  listeners:\n  - {}\n",
+            listener("c")
+        );
+        let config = file::parse(&text, |_| Vec::new()).expect("a configuration");
+        let endpoint = |address: &str| {
+            let address = address.parse().expect("an address");
+            Arc::new(Endpoint { address, weight: 2, hostname: None })
+        };
+        let set = Arc::new(EndpointSet::new(vec![endpoint("[fd00::1]:53"), endpoint("10.0.0.1:53")]));
+        let mut builder = Builder::default();
+        let (mut snapshot, _) = builder.build(&config.listeners, &config.clusters, &HashMap::new());
+        let rejected = builder.add_udp(&mut snapshot, &config.udp_listeners);
+        let resolved = builder.with_endpoints(&snapshot, &"c".into(), set).expect("the cluster");
+        (rejected, services(&snapshot), services(&resolved))
+    };
+    let endpoint = |address: &str| {
+        format!("{{endpoint: {{address: {{socket_address: {{address: '{address}', port_value: 53}}}}}}}}")
+    };
+    let shares = |services: &Services| services.0.values().map(|it| it.shares.clone()).collect::<Vec<_>>();
+    let (rejected, before, after) = build("STRICT_DNS", &endpoint("names.example.org"));
+    assert_eq!((rejected, shares(&before)), (vec![], vec![vec![]]));
+    assert_eq!(shares(&after), [[(Some("10.0.0.1:53".parse().expect("an address")), 2.0)]]);
+    assert_eq!(after.0.keys().next(), Some(&(Protocol::Udp, "10.96.0.1:53".parse().expect("an address"))));
+    let (rejected, none, _) = build("STATIC", &endpoint("fd00::1"));
+    let rejected: Vec<_> = rejected.iter().map(ToString::to_string).collect();
+    let reason = "listener u: UDP cannot be sent on to [fd00::1]:53, which is of the other address family";
+    assert_eq!((rejected, none), (vec![reason.to_owned()], Services::default()));
 }

@@ -66,10 +66,30 @@ fn excluded_and_bound_connections_pass() {
 #[test]
 fn what_the_kernel_can_serve_it_does() {
     for destination in ["10.0.0.1", "::ffff:10.0.0.1", "fd00::1"] {
-        check(offered(destination, Offer::Endpoints), Verdict::Direct);
+        check(offered(destination, Offer::Endpoints), Verdict::Direct(Protocol::Tcp));
         check(offered(destination, Offer::NoEndpoint), Verdict::Deny(Counter::DeniedNoEndpoint));
     }
     check(offered("127.0.0.1", Offer::Endpoints), Verdict::Pass(Counter::PassedLocal));
+}
+
+#[test]
+fn datagrams_go_to_an_endpoint_or_pass() {
+    let send = |destination: &str, excluded, bound_to_device, offer| Question::Send {
+        destination: addr(destination),
+        excluded,
+        bound_to_device,
+        offer,
+    };
+    for destination in ["10.0.0.1", "::ffff:10.0.0.1", "fd00::1"] {
+        check(send(destination, false, false, Offer::Endpoints), Verdict::Direct(Protocol::Udp));
+        check(send(destination, false, false, Offer::NoEndpoint), Verdict::Deny(Counter::DatagramsDenied));
+        check(send(destination, false, false, Offer::Nothing), Verdict::Pass(Counter::DatagramsPassed));
+        check(send(destination, true, false, Offer::Endpoints), Verdict::Pass(Counter::DatagramsPassed));
+        check(send(destination, false, true, Offer::NoEndpoint), Verdict::Pass(Counter::DatagramsPassed));
+    }
+    for destination in ["127.0.0.1", "::1", "fe80::1"] {
+        check(send(destination, false, false, Offer::Endpoints), Verdict::Pass(Counter::DatagramsPassed));
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::admin::dump::object::{Object, duration, limit};
 use crate::admin::dump::rbac::rbac;
 use crate::model::filter::{NetworkFilter, TcpProxy, WeightedCluster};
 use crate::model::flow::Direction;
-use crate::model::listener::{ChainMatch, FilterChain, Listener};
+use crate::model::listener::{ChainMatch, FilterChain, Listener, UdpListener};
 
 pub(super) fn listener(listener: &Listener) -> Value {
     let direction = match listener.direction {
@@ -33,6 +33,22 @@ pub(super) fn listener(listener: &Listener) -> Value {
         .set("listener_filters", json!([inspector]))
         .set("listener_filters_timeout", duration(detect.timeout))
         .set("continue_on_listener_filters_timeout", detect.continue_on_timeout)
+        .done()
+}
+
+/// A listener for UDP.
+pub(super) fn udp_listener(listener: &UdpListener) -> Value {
+    let proxy = Object::typed("envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig")
+        .set("stat_prefix", listener.proxy.stat_prefix.as_str())
+        .set("cluster", listener.proxy.cluster.as_str())
+        .done();
+    let mut address = address(listener.address);
+    address["socket_address"]["protocol"] = json!("UDP");
+    Object::default()
+        .set("name", listener.name.as_str())
+        .set("address", address)
+        .set("bind_to_port", false)
+        .set("listener_filters", json!([filter("envoy.filters.udp_listener.udp_proxy", proxy)]))
         .done()
 }
 

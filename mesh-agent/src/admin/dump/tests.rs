@@ -12,8 +12,9 @@ use crate::snapshot::Builder;
 #[test]
 fn every_supported_field_survives_a_dump() {
     let written = read(include_str!("../../../testdata/complete.yaml"));
-    let (snapshot, rejected) = Builder::default().build(&written.listeners, &written.clusters, &HashMap::new());
-    assert_eq!(rejected, []);
+    let mut builder = Builder::default();
+    let (mut snapshot, rejected) = builder.build(&written.listeners, &written.clusters, &HashMap::new());
+    assert_eq!((rejected, builder.add_udp(&mut snapshot, &written.udp_listeners)), (vec![], vec![]));
     let dumped = dump::config(&written, &snapshot);
     let again = read(&serde_json::to_string_pretty(&as_bootstrap(&dumped)).unwrap());
     assert_eq!(again.node, written.node);
@@ -21,6 +22,7 @@ fn every_supported_field_survives_a_dump() {
     assert_eq!(again.mesh, written.mesh);
     assert_eq!(again.clusters, written.clusters);
     assert_eq!(again.listeners, written.listeners);
+    assert_eq!((again.udp_listeners.len(), again.udp_listeners), (2, written.udp_listeners));
 }
 
 /// The configuration file that says what a dump says.

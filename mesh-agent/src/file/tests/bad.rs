@@ -6,7 +6,7 @@ use std::fs;
 use super::{bless, decode};
 
 /// What stands around the text of a case, so that a case is short. The text begins on line 2.
-const AROUND: [(&str, &str, &str); 6] = [
+const AROUND: [(&str, &str, &str); 7] = [
     ("file", "#", ""),
     (
         "listeners",
@@ -31,12 +31,20 @@ const AROUND: [(&str, &str, &str); 6] = [
         "] }] } } }] }] }] }",
     ),
     ("mesh", "{ mesh: {", "} }"),
+    (
+        "udp",
+        "{ mesh: { workloads: [{ name: w, cgroup: w }] }, static_resources: { clusters: [{ name: a, load_assignment: { \
+         cluster_name: a } }], listeners: [{",
+        "}] } }",
+    ),
 ];
 
 /// Short forms of the longest names.
-const SHORT: [(&str, &str); 6] = [
+const SHORT: [(&str, &str); 8] = [
     ("HCM", "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"),
     ("ROUTER", "envoy.extensions.filters.http.router.v3.Router"),
+    ("UDPROUTE", "envoy.extensions.filters.udp.udp_proxy.v3.Route"),
+    ("UDP", "envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig"),
     ("TCP", "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"),
     ("RBAC", "envoy.extensions.filters.network.rbac.v3.RBAC"),
     ("INSPECTOR", "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector"),

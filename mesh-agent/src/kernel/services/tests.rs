@@ -85,7 +85,7 @@ fn beyond_the_limits_tcp_goes_to_the_agent_and_udp_is_refused() {
     // An update that does not fit must not leave the old endpoints in place.
     set(&mut tcp, &services(Protocol::Tcp, &[("10.96.0.2:80", 11)]));
     assert_eq!((served(&fake), tcp.left_out()), (vec![], 1));
-    let (fake, mut udp) = table(Limits { services: 1, choices: 2 });
+    let (fake, mut udp) = table(Limits { services: 1, choices: 4 });
     set(&mut udp, &services(Protocol::Udp, &[("10.96.0.2:53", 3)]));
     udp.tick();
     assert_eq!((served(&fake), udp.left_out()), (vec![("10.96.0.2:53".to_owned(), 0)], 1));

@@ -1,0 +1,133 @@
+//! What a UDP socket has to remember of the services it talks to: which endpoint stands for which.
+//!
+//! It lies with the socket, as hidden ends do. A socket that talks to more services at once than there are places forgets one in
+//! turn; what it sends there next goes to an endpoint chosen anew, and an answer that is still under way shows the endpoint.
+
+use crate::flow::{Addr, PortBe};
+use crate::service::{ServiceKey, Target};
+
+/// Services a socket talks to, each by one endpoint.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flows {
+    /// Those that are in use, in no order.
+    pub flows: [Flow; PLACES],
+    /// The place that is taken next.
+    pub next: u32,
+    pad: u32,
+}
+
+/// One service and the endpoint that stands for it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// Address of the service.
+    pub service: Addr,
+    /// Address of the endpoint.
+    pub endpoint: Addr,
+    /// Port of the service.
+    pub service_port: PortBe,
+    /// Port of the endpoint. Zero: the place is free.
+    pub endpoint_port: PortBe,
+    /// The set in which the endpoint was when somebody last looked.
+    pub set: u32,
+}
+
+impl Flows {
+    /// None yet.
+    pub const EMPTY: Self = Self { flows: [Flow::FREE; PLACES], next: 0, pad: 0 };
+
+    /// The place of the flow to this service.
+    #[inline(always)]
+    #[must_use]
+    pub fn to(&self, service: &ServiceKey) -> Option<usize> {
+        self.find(|flow| flow.service == service.addr && flow.service_port == service.port)
+    }
+
+    /// The service that this endpoint stands for.
+    #[inline(always)]
+    #[must_use]
+    pub fn from(&self, endpoint: &Target) -> Option<Target> {
+        let place = self.find(|flow| flow.endpoint == endpoint.addr && flow.endpoint_port == endpoint.port)?;
+        let flow = self.flows.get(place)?;
+        Some(Target::new(flow.service, flow.service_port))
+    }
+
+    /// Which place a new flow takes.
+    #[inline(always)]
+    pub const fn take_place(&mut self) -> usize {
+        let place = self.next;
+        self.next = place.wrapping_add(1);
+        place as usize % PLACES
+    }
+
+    #[inline(always)]
+    fn find(&self, is: impl Fn(&Flow) -> bool) -> Option<usize> {
+        (0..PLACES).find(|&place| self.flows.get(place).is_some_and(|flow| flow.endpoint_port.0 != 0 && is(flow)))
+    }
+}
+
+impl Flow {
+    const FREE: Self = Self {
+        service: Addr([0; 4]),
+        endpoint: Addr([0; 4]),
+        service_port: PortBe(0),
+        endpoint_port: PortBe(0),
+        set: 0,
+    };
+
+    /// From a service to an endpoint of a set.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(service: &ServiceKey, endpoint: &Target, set: u32) -> Self {
+        Self {
+            service: service.addr,
+            endpoint: endpoint.addr,
+            service_port: service.port,
+            endpoint_port: endpoint.port,
+            set,
+        }
+    }
+
+    /// The endpoint.
+    #[inline(always)]
+    #[must_use]
+    pub const fn target(&self) -> Target {
+        Target::new(self.endpoint, self.endpoint_port)
+    }
+}
+
+/// Services one socket talks to at once. A resolver asks two or three; who needs more has a socket for each, as a rule.
+pub const PLACES: usize = 8;
+
+const _: () = assert!(size_of::<Flow>() == 40);
+const _: () = assert!(size_of::<Flows>() == 328);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::Protocol;
+
+    fn key(n: u32) -> ServiceKey {
+        ServiceKey::new(Protocol::Udp, Addr::v4(n), PortBe::new(53))
+    }
+
+    fn endpoint(n: u32) -> Target {
+        Target::new(Addr::v4(0x0a00_0000 + n), PortBe::new(5353))
+    }
+
+    #[test]
+    fn flows_are_found_both_ways_and_replaced_in_turn() {
+        let mut flows = Flows::EMPTY;
+        assert_eq!((flows.to(&key(0)), flows.from(&Target::NOWHERE)), (None, None));
+        for n in 0..=8 {
+            let place = flows.take_place();
+            flows.flows[place] = Flow::new(&key(n), &endpoint(n), 1);
+        }
+        // The ninth took the place of the first.
+        assert_eq!((flows.to(&key(0)), flows.to(&key(8)), flows.to(&key(1))), (None, Some(0), Some(1)));
+        assert_eq!(flows.from(&endpoint(0)), None);
+        assert_eq!(flows.from(&endpoint(7)), Some(Target::new(Addr::v4(7), PortBe::new(53))));
+        assert_eq!(flows.flows[7].target(), endpoint(7));
+    }
+}
