@@ -148,7 +148,8 @@ async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome,
         }
     }
     if let Some(mesh) = &mut mesh {
-        serve_pods(mesh, &threads).await?;
+        let started = mesh.pods().to_vec();
+        serve_pods(&started, mesh, &threads).await?;
     }
     readiness.set();
     tracing::info!(
@@ -201,9 +202,9 @@ async fn warm_up(rollout: &mut Rollout, resolver: &mut Resolver) {
     }
 }
 
-async fn serve_pods(mesh: &mut Mesh, threads: &DataThreads) -> Result<(), ThreadError> {
+async fn serve_pods(pods: &[Arc<Pod>], mesh: &mut Mesh, threads: &DataThreads) -> Result<(), ThreadError> {
     for index in 0..threads.count() {
-        for pod in mesh.pods() {
+        for pod in pods {
             threads.send(index, Command::AddPod(Arc::clone(pod))).await?;
         }
     }
@@ -252,9 +253,32 @@ async fn look_after(
                         return error;
                     }
                 }
+                if steering
+                    && let Some(mesh) = &mut mesh
+                    && let Err(error) = welcome(mesh, rollout, threads, pods).await
+                {
+                    return error;
+                }
             }
         }
     }
+}
+
+/// Serves the workloads that are back.
+async fn welcome(
+    mesh: &mut Mesh,
+    rollout: &Rollout,
+    threads: &DataThreads,
+    pods: &Mutex<Vec<Arc<Pod>>>,
+) -> Result<(), ThreadError> {
+    let back = mesh.welcome();
+    if back.is_empty() {
+        return Ok(());
+    }
+    pods.lock().unwrap_or_else(PoisonError::into_inner).extend(back.iter().cloned());
+    // What comes in to them is steered by the configuration that is live.
+    rollout.introduce(mesh);
+    serve_pods(&back, mesh, threads).await
 }
 
 async fn forget(pod: &Arc<Pod>, threads: &DataThreads, pods: &Mutex<Vec<Arc<Pod>>>) -> Result<(), ThreadError> {

@@ -8,6 +8,7 @@ mod mesh;
 mod netns;
 mod own_cgroup;
 mod registry;
+mod seeker;
 mod sockets;
 
 pub use mesh::{Mesh, MeshError, Options, PodListener};

@@ -91,6 +91,22 @@ impl World {
         with(config, json!({ "mesh": mesh }))
     }
 
+    /// Makes the pod of that name anew after it died ([`Pod::die`]): another namespace of the same name, with the same addresses.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn revive(&self, name: &str) -> anyhow::Result<()> {
+        let pod = self.pod(name);
+        let mut space = Batch::host();
+        space.line(format!("netns add {}", pod.netns()));
+        space.run()?;
+        let mut link = Batch::inside(&self.tag.netns("bridge"));
+        // The kernel makes up a name: that of the first link may not be free yet.
+        link.line(format!("link add master br0 up type veth peer name eth0 netns {}", pod.netns()));
+        link.run()?;
+        pod_addresses(pod).run()
+    }
+
     fn make_cgroups(&self) -> anyhow::Result<()> {
         for pod in &self.pods {
             fs::create_dir_all(pod.cgroup()).with_context(|| format!("cgroup {}", pod.cgroup().display()))?;

@@ -53,6 +53,36 @@ fn a_workload_that_dies_takes_only_its_own() -> anyhow::Result<()> {
 }
 
 #[test]
+fn a_workload_that_comes_back_is_meshed_again() -> anyhow::Result<()> {
+    let world = world_or_skip!("client", "server");
+    let server = world.pod("server");
+    let (listeners, clusters) =
+        ([service(vips(80)[0], http(all_to("server")))], [cluster("server", &server.at(8080)[..1])]);
+    let agent = mesh(&world, &["client", "server"], &listeners, &clusters)?;
+    let (reached, reaches) = (world.pod("client"), vips(80)[0]);
+    for round in 0..3 {
+        // Its own connections are steered, and it is where others find it.
+        let _http_server = server.enter(|| HttpServer::start(server.at(8080)[0], "server"))?;
+        for pod in [server, reached] {
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while get(pod, reaches, "/").map_or(0, |(response, _)| response.status) != 200 {
+                assert!(Instant::now() < deadline, "round {round}: not from {}: {}", pod.name(), agent.log());
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+        let views = agent.admin().json("/workloads")?;
+        assert_eq!(views[1]["state"], "meshed", "round {round}: {views}");
+        // Removed and made anew between two looks, and also with a look between.
+        server.die()?;
+        if round == 1 {
+            std::thread::sleep(Duration::from_millis(1500));
+        }
+        world.revive("server")?;
+    }
+    Ok(())
+}
+
+#[test]
 fn sigterm_lets_a_pods_request_finish() -> anyhow::Result<()> {
     let world = world_or_skip!("client", "server");
     let (_server, mut agent) = one_service(&world, &["client", "server"])?;

@@ -10,7 +10,7 @@ use mesh_common::accelerate::Directions;
 use mesh_common::config::Knobs;
 use mesh_common::flow::{Family, PortBe};
 use mesh_common::workload::{Mode, Workload};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::kernel::cgroup::{CgroupError, Cgroups};
 use crate::kernel::counters::{Count, Counters};
@@ -25,12 +25,13 @@ use crate::kernel::steering::KernelSteering;
 use crate::kernel::sync::Sync;
 use crate::model::config::Acceleration;
 use crate::model::event::Event;
-use crate::model::flow::{Direction, Pod, Steering};
+use crate::model::flow::{Direction, Pod, PodId, Steering};
 use crate::model::service::{ByKernel, Claimed, Shortcuts};
 use crate::model::{config, workload};
 use crate::pod::netns::{Netns, NetnsError};
 use crate::pod::own_cgroup::{OwnCgroup, OwnCgroupError};
 use crate::pod::registry::{self, Key, Member, RegistryError};
+use crate::pod::seeker::Seeker;
 use crate::pod::sockets::{Listeners, SocketsError};
 
 /// How to start a [`Mesh`].
@@ -106,6 +107,8 @@ pub struct Mesh {
     watched: AgentMarks,
     own_cgroup: OwnCgroup,
     steering: Arc<dyn Steering>,
+    seeker: Seeker,
+    options: Options,
     pods: Vec<Arc<Pod>>,
     listeners: Vec<PodListener>,
 }
@@ -153,6 +156,7 @@ impl Mesh {
         if let (Some(log), Some(ring)) = (&log, parts.logger) {
             log.add(ring);
         }
+        let last = members.iter().map(|member| member.pod.id).max().unwrap_or(PodId(0));
         let mut mesh = Self {
             sync: Sync::new(Box::new(parts.tables)),
             services: ServiceTable::new(Box::new(parts.services), options.limits)?,
@@ -166,6 +170,8 @@ impl Mesh {
             events: None,
             watched: AgentMarks::new(parts.watched),
             steering: Arc::new(KernelSteering::new(parts.hidden, parts.legs)),
+            seeker: Seeker::new(&config.trust_domain, home, cgroups.clone(), last),
+            options,
             pods: Vec::new(),
             listeners: Vec::new(),
             own_cgroup,
@@ -173,7 +179,7 @@ impl Mesh {
         let knobs = Knobs { agent_cgroup: mesh.own_cgroup.id(), abi: ABI_VERSION, accelerate: directions.bits() };
         mesh.sync.set(State { knobs, excluded, ..State::default() })?;
         for member in members {
-            mesh.add(member, options)?;
+            mesh.add(member)?;
         }
         mesh.programs.attach(&cgroups.open()?)?;
         mesh.sync.set(mesh.wanted())?;
@@ -209,6 +215,7 @@ impl Mesh {
             self.pods.retain(|pod| pod.id != member.pod.id);
             self.listeners.retain(|listener| listener.pod.id != member.pod.id);
             self.counters.retire(member.pod.id);
+            self.seeker.miss(member.pod.workload.clone());
         }
         self.ticks = self.ticks.wrapping_add(1);
         let mut done = self.sync.set(self.wanted());
@@ -225,6 +232,29 @@ impl Mesh {
             warn!(%error, "the kernel's maps could not be updated; trying again");
         }
         gone.into_iter().map(|running| running.member.pod).collect()
+    }
+
+    /// To be called after [`Self::tick`]: meshes the workloads that are back, and answers which. What they connect is steered from
+    /// the next tick on, when the caller has given their listeners to the data threads.
+    pub fn welcome(&mut self) -> Vec<Arc<Pod>> {
+        let running: Vec<_> = self.members.iter().map(|running| &running.member).collect();
+        let mut back = Vec::new();
+        for member in self.seeker.look(&running) {
+            let pod = Arc::clone(&member.pod);
+            match self.add(member) {
+                Ok(()) => {
+                    info!(workload = %pod.workload.name, "the workload is back");
+                    back.push(pod);
+                }
+                Err(error) => {
+                    // A namespace is there before its loopback is up.
+                    debug!(workload = %pod.workload.name, %error, "not meshed yet; trying again");
+                    self.listeners.retain(|listener| listener.pod.id != pod.id);
+                    self.seeker.miss(pod.workload.clone());
+                }
+            }
+        }
+        back
     }
 
     /// To be called when draining starts: new connections go their own way from now on; those that are here go on.
@@ -263,7 +293,8 @@ impl Mesh {
         Ok(())
     }
 
-    fn add(&mut self, member: Member, options: Options) -> Result<(), MeshError> {
+    fn add(&mut self, member: Member) -> Result<(), MeshError> {
+        let options = self.options;
         let name = &member.pod.workload.name;
         let outbound = Listeners::open(name, &member.netns, Direction::Outbound, options.workers)?;
         let ports = [outbound.port(Family::V4), outbound.port(Family::V6)];

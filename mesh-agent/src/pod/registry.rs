@@ -117,6 +117,33 @@ pub(crate) fn find(
         .collect())
 }
 
+/// Finds one more workload, beside those that run.
+pub(crate) fn find_one(
+    workload: &Workload,
+    id: PodId,
+    trust_domain: &str,
+    home: &Arc<Netns>,
+    cgroups: &Cgroups,
+    running: &[&Member],
+) -> Result<Member, RegistryError> {
+    let found = Found::new(workload, home, cgroups)?;
+    let name = |member: &Member| member.pod.workload.name.clone();
+    let neighbours: Vec<_> = running.iter().filter(|member| member.netns.cookie() == found.netns.cookie()).collect();
+    // The kernel knows this one by the namespace, which tells them apart no more.
+    if let Some(alone) = neighbours.iter().find(|member| member.key == Key::Netns) {
+        return Err(RegistryError::NeedsCgroup { workload: name(alone), with: workload.name.to_string() });
+    }
+    let key = found.key(&neighbours.iter().map(|member| &member.pod.workload.name).collect::<Vec<_>>())?;
+    if let Key::Cgroup(_) = key
+        && let Some(other) = neighbours.iter().find(|member| member.key == key)
+        && let Some((path, _)) = &found.cgroup
+    {
+        let (first, second) = (name(other), workload.name.clone());
+        return Err(RegistryError::SameCgroup { first, second, path: path.clone() });
+    }
+    Ok(found.member(id, key, trust_domain))
+}
+
 struct Found<'a> {
     workload: &'a Workload,
     netns: Arc<Netns>,
