@@ -9,7 +9,7 @@ mod tests;
 use crate::proxy::http::body::{Fill, StreamError};
 use crate::proxy::http::fields::Fields;
 use crate::proxy::http::h1::buffer::Input;
-use crate::proxy::http::h1::parse::{self, HeadLimits, ParseError};
+use crate::proxy::http::h1::parse::{self, EndSearch, HeadLimits, ParseError};
 use crate::proxy::http::head::BodySize;
 
 /// Longest chunk line: the size and whatever extensions follow it.
@@ -47,11 +47,18 @@ pub(super) struct Decoder {
     framing: Framing,
     state: State,
     trailers: Fields,
+    /// Trailers that come in many small pieces are not parsed for each.
+    search: EndSearch,
 }
 
 impl Default for Decoder {
     fn default() -> Self {
-        Self { framing: Framing::Length(0), state: State::Done, trailers: Fields::default() }
+        Self {
+            framing: Framing::Length(0),
+            state: State::Done,
+            trailers: Fields::default(),
+            search: EndSearch::default(),
+        }
     }
 }
 
@@ -59,6 +66,7 @@ impl Decoder {
     /// A body begins.
     pub(super) fn start(&mut self, framing: Framing) {
         self.trailers.clear();
+        self.search.reset();
         self.framing = framing;
         self.state = match framing {
             Framing::Length(0) => State::Done,
@@ -110,6 +118,9 @@ impl Decoder {
                     _ => return Err(StreamError::Malformed("chunk longer than announced")),
                 },
                 State::Trailers => {
+                    if input.is_empty() || !self.search.worth_parsing(input.bytes()) {
+                        return Ok(None);
+                    }
                     let parsed =
                         parse::trailers(input.bytes(), TRAILERS, &mut self.trailers).map_err(|error| match error {
                             ParseError::Malformed(what) => StreamError::Malformed(what),
