@@ -42,7 +42,11 @@ pub(crate) async fn serve(session: &mut Session, stream: TcpStream, read_ahead: 
     let mut idle_since = Instant::now();
     let mut leaving = false;
     poll_fn(|cx| {
+        let mut last_ended = false;
         while let Poll::Ready(Some(_)) = streams.poll_join_next(cx) {
+            last_ended = streams.is_empty();
+        }
+        if last_ended {
             idle_since = Instant::now();
         }
         if !leaving && session.poll_draining(cx) {

@@ -127,21 +127,29 @@ pub(super) const STATIC: [(&[u8], &[u8]); 61] = [
 
 /// The first index whose entry has that name.
 pub(super) fn static_name(name: &[u8]) -> Option<usize> {
-    let nth = match name {
-        b":authority" => 1,
-        b":method" => 2,
-        b":path" => 4,
-        b":scheme" => 6,
-        b":status" => 8,
-        _ if name.first() == Some(&b':') => return None,
-        // Sorted by name but for `accept`, from here on.
-        b"accept" => 19,
-        _ => 15 + STATIC[14..].binary_search_by(|(other, _)| order(other).cmp(&order(name))).ok()?,
+    let letter = match name.first()? {
+        b':' => 0,
+        letter @ b'a'..=b'z' => usize::from(letter - b'a') + 1,
+        _ => return None,
     };
-    Some(nth)
+    let (from, to) = BY_LETTER[letter];
+    STATIC[from..to].iter().position(|(other, _)| *other == name).map(|nth| from + nth + 1)
 }
 
-/// `accept` stands behind the longer ones that begin like it.
-fn order(name: &[u8]) -> (&[u8], bool) {
-    if name == b"accept" { (b"accept-ranges", true) } else { (name, false) }
-}
+/// Where in the static table the names begin and end that have the same first letter; pseudo-headers come first.
+const BY_LETTER: [(usize, usize); 27] = {
+    let mut places = [(0, 0); 27];
+    let mut at = 0;
+    while at < STATIC.len() {
+        let letter = match STATIC[at].0[0] {
+            b':' => 0,
+            letter => (letter - b'a') as usize + 1,
+        };
+        if places[letter].1 == 0 {
+            places[letter].0 = at;
+        }
+        at += 1;
+        places[letter].1 = at;
+    }
+    places
+};

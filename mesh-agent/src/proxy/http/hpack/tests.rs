@@ -126,6 +126,17 @@ fn every_symbol_of_the_code_is_read() {
 }
 
 #[test]
+fn names_of_the_static_table_are_found() {
+    for (nth, (name, _)) in super::table::STATIC.iter().enumerate() {
+        let first = super::table::static_name(name).expect("it is there");
+        assert!(first <= nth + 1 && super::table::STATIC[first - 1].0 == *name, "{name:?}: {first}");
+    }
+    for name in [&b"x-own"[..], b"accepts", b"", b":protocol", b"Accept"] {
+        assert_eq!(super::table::static_name(name), None, "{name:?}");
+    }
+}
+
+#[test]
 fn what_is_written_is_read_again() {
     let (mut encoder, mut decoder) = (Encoder::new(), Decoder::new());
     let mut sizes = Vec::new();

@@ -270,6 +270,25 @@ fn draining_says_goaway_and_lets_streams_finish() {
 }
 
 #[test]
+fn bytes_of_a_connection_are_counted() {
+    run(async {
+        let world = World::new(endpoint(echo).await, HTTP2);
+        let mut requests = client(&world).await;
+        let (response, mut to) = requests.send_request(request("/"), false).expect("sends");
+        write(&mut to, Bytes::from_static(&[0; 20_000])).await;
+        to.send_data(Bytes::new(), true).expect("sends");
+        let mut from = response.await.expect("answered").into_body();
+        while read(&mut from).await.is_some() {}
+        // The connection's task counts before it waits again, and it has sent the end.
+        let connections = world.telemetry.connections();
+        let [connection] = &connections[..] else { panic!("one connection: {connections:?}") };
+        for bytes in [connection.bytes_sent, connection.bytes_received] {
+            assert!((20_000..22_000).contains(&bytes), "{connection:?}");
+        }
+    });
+}
+
+#[test]
 fn grpc_clients_are_answered_in_their_terms() {
     run(async {
         let world = World::new(endpoint(echo).await, HTTP2);

@@ -32,6 +32,7 @@ pub(super) struct World {
     pub(super) worker: Rc<Worker>,
     pub(super) chain: Arc<HttpChain>,
     pub(super) trigger: drain::Trigger,
+    pub(super) telemetry: Arc<Telemetry>,
 }
 
 /// A connection manager with Envoy's defaults.
@@ -106,14 +107,15 @@ impl World {
         let snapshot = publisher.publish(snapshot);
         let LiveFilter::Http(chain) = &snapshot.listeners()[0].chains[0].filter else { panic!("an HTTP chain") };
         let (trigger, watcher) = drain::pair();
+        let telemetry = Telemetry::new(1);
         let tools = Tools {
             snapshots: publisher.reader(),
             steering: None,
-            telemetry: Telemetry::new(1).worker(0),
+            telemetry: telemetry.worker(0),
             drain: watcher,
             server_first: Arc::default(),
         };
-        Self { worker: Rc::new(Worker::new(tools, 7)), chain: Arc::clone(chain), trigger }
+        Self { worker: Rc::new(Worker::new(tools, 7)), chain: Arc::clone(chain), trigger, telemetry }
     }
 
     /// A client's connection to the agent.
