@@ -92,18 +92,12 @@ fn connections(text: &mut Text, telemetry: &Telemetry) {
 }
 
 fn requests(text: &mut Text, edges: &Edges) {
-    text.family("requests_total", "counter", "Answered requests by class of status.");
-    for (edge, totals) in edges {
-        for (class, count) in CLASSES.iter().zip(totals.statuses).filter(|(_, count)| *count > 0) {
-            text.on_edge("requests_total", edge, Some(("class", class)), count);
-        }
-    }
-    text.family("errors_total", "counter", "Requests and connections that the agent gave up on, by reason.");
-    for (edge, totals) in edges {
-        for (kind, count) in &totals.errors {
-            text.on_edge("errors_total", edge, Some(("kind", kind)), count);
-        }
-    }
+    let help = "Answered requests by class of status.";
+    by_label(text, "requests_total", help, "class", edges, |totals| CLASSES.into_iter().zip(totals.statuses));
+    let help = "Requests and connections that the agent gave up on, by reason.";
+    by_label(text, "errors_total", help, "kind", edges, |totals| {
+        totals.errors.iter().map(|(kind, count)| (*kind, *count))
+    });
     let name = "request_duration_seconds";
     text.family(name, "histogram", "Time from a request's head to the end of its answer.");
     for (edge, totals) in edges.iter().filter(|(_, totals)| totals.requests() > 0) {
@@ -116,6 +110,23 @@ fn requests(text: &mut Text, edges: &Edges) {
         text.on_edge(&bucket, edge, Some(("le", "+Inf")), count);
         text.on_edge(&format!("{name}_sum"), edge, None, totals.durations.sum().as_secs_f64());
         text.on_edge(&format!("{name}_count"), edge, None, count);
+    }
+}
+
+/// A counter of every edge that has one value for each of some labels; zeros are left out.
+fn by_label<'e, V: Iterator<Item = (&'static str, u64)>>(
+    text: &mut Text,
+    name: &str,
+    help: &str,
+    label: &str,
+    edges: &'e Edges,
+    values: impl Fn(&'e EdgeTotals) -> V,
+) {
+    text.family(name, "counter", help);
+    for (edge, totals) in edges {
+        for (value, count) in values(totals).filter(|(_, count)| *count > 0) {
+            text.on_edge(name, edge, Some((label, value)), count);
+        }
     }
 }
 
