@@ -155,7 +155,7 @@ impl Io {
                 let mut data = self.input.split_to(head.length);
                 data.truncate(content.end);
                 data.advance(content.start);
-                core.receive_data(head, data.freeze())?;
+                core.receive_data(head, data)?;
             } else {
                 core.receive_frame(head, &self.input[..head.length])?;
                 self.input.advance(head.length);

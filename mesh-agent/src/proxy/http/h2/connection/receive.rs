@@ -2,7 +2,7 @@
 //!
 //! Each frame is checked where it is handled; header blocks go on to [`super::message`].
 
-use bytes::Bytes;
+use bytes::BytesMut;
 
 use crate::proxy::http::h2::connection::{Block, Core, LEAVING, Leaving};
 use crate::proxy::http::h2::frame::{ACK, FrameHead, Kind, word};
@@ -70,7 +70,7 @@ impl Core {
     }
 
     /// A DATA frame without its padding.
-    pub(super) fn receive_data(&mut self, head: FrameHead, data: Bytes) -> Result<(), Fault> {
+    pub(super) fn receive_data(&mut self, head: FrameHead, data: BytesMut) -> Result<(), Fault> {
         self.check_order(head)?;
         self.check_stream(head, false)?;
         self.guard.message_frame(data.is_empty() && !head.ends_stream())?;
@@ -101,7 +101,7 @@ impl Core {
         }
         stream.received = head.ends_stream();
         if length > 0 {
-            stream.data.push_back(data);
+            stream.push(data);
         }
         stream.wake();
         self.give(head.stream, head.length - length);

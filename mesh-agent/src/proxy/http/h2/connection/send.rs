@@ -118,7 +118,7 @@ impl Core {
         id: u32,
     ) -> Poll<Result<Option<Bytes>, StreamError>> {
         let Some(stream) = self.streams.get_mut(&id) else { return Poll::Ready(Err(StreamError::Closed)) };
-        if let Some(data) = stream.data.pop_front() {
+        if let Some(data) = stream.pop() {
             return Poll::Ready(Ok(Some(data)));
         }
         match stream.failure {
@@ -147,12 +147,12 @@ impl Core {
         let Some(stream) = self.streams.get_mut(&id) else { return Poll::Ready(Err(StreamError::Closed)) };
         if let Some((mut response, length)) = stream.response.take() {
             std::mem::swap(head, &mut response);
-            if self.spare.len() < SPARE {
+            if self.spare.len() < SPARE && response.fields.capacity() <= LARGE_HEAD {
                 self.spare.push(response);
             }
             // With these, the end may come in a frame of its own.
             let bodiless = stream.is_head || is_bodiless(head.status);
-            let over = bodiless || (stream.received && stream.data.is_empty() && stream.trailers.is_none());
+            let over = bodiless || (stream.received && stream.unread() == 0 && stream.trailers.is_none());
             return Poll::Ready(Ok((length, over)));
         }
         match stream.failure {
@@ -201,7 +201,7 @@ impl Core {
     /// Nobody holds the stream any more. What is not over on it is broken off; `unread` bytes were taken out and not used.
     pub(in super::super) fn release(&mut self, id: u32, unread: usize) {
         let Some(stream) = self.streams.remove(&id) else { return };
-        let unread = unread + stream.data.iter().map(Bytes::len).sum::<usize>();
+        let unread = unread + stream.unread();
         self.give_connection(unread);
         if stream.waits {
             self.waiting.retain(|other| *other != id);
@@ -261,3 +261,5 @@ pub(super) fn is_bodiless(status: StatusCode) -> bool {
 
 /// Response heads whose memory is kept.
 const SPARE: usize = 16;
+/// Text of a head from which on its memory is not kept.
+const LARGE_HEAD: usize = 4096;

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::task::{Context, Waker};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
 use crate::proxy::http::fields::Fields;
@@ -23,7 +23,7 @@ pub(super) struct Stream {
     pub(super) response: Option<(ResponseHead, Option<u64>)>,
     /// The peer's head is here.
     pub(super) begun: bool,
-    pub(super) data: VecDeque<Bytes>,
+    data: VecDeque<BytesMut>,
     pub(super) trailers: Option<Fields>,
     /// The peer has ended its side.
     pub(super) received: bool,
@@ -68,6 +68,35 @@ impl Stream {
         }
     }
 
+    /// Keeps a piece of content until it is asked for.
+    ///
+    /// It is a part of what was read at once, and would keep all of that in memory. Only a large piece may: small ones are copied,
+    /// and gathered while nobody asks, or a peer could make a byte of its window cost us a thousand.
+    pub(super) fn push(&mut self, data: BytesMut) {
+        if data.len() >= LARGE {
+            return self.data.push_back(data);
+        }
+        match self.data.back_mut() {
+            Some(last) if last.capacity() - last.len() >= data.len() && last.len() < LARGE => {
+                last.extend_from_slice(&data)
+            }
+            last => {
+                let mut copy = BytesMut::with_capacity(if last.is_some() { LARGE } else { data.len() });
+                copy.extend_from_slice(&data);
+                self.data.push_back(copy);
+            }
+        }
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Bytes> {
+        self.data.pop_front().map(BytesMut::freeze)
+    }
+
+    /// Bytes that nobody has asked for.
+    pub(super) fn unread(&self) -> usize {
+        self.data.iter().map(BytesMut::len).sum()
+    }
+
     pub(super) fn fail(&mut self, failure: Failure) {
         if self.failure.is_none() {
             self.failure = Some(failure);
@@ -107,5 +136,34 @@ impl Hasher for IdHasher {
 
     fn write_u32(&mut self, id: u32) {
         self.0 = (self.0 ^ u64::from(id)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(20);
+    }
+}
+
+/// Pieces from this size on stay where they were read.
+const LARGE: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::{BytesMut, Stream};
+    use crate::model::cluster::Http2Options;
+    use crate::proxy::http::h2::Windows;
+    use crate::proxy::http::h2::settings::Settings;
+
+    #[test]
+    fn what_a_byte_costs_is_bounded() {
+        let windows = Windows::from(Http2Options::default());
+        let mut stream = Stream::new(windows, &Settings::assumed(1), Instant::now());
+        for n in 0..100_000_u32 {
+            let mut read = BytesMut::from(&[0; 1000][..]);
+            read[0] = n as u8;
+            stream.push(read.split_to(1));
+        }
+        assert_eq!(stream.unread(), 100_000);
+        assert!(stream.data.iter().map(BytesMut::capacity).sum::<usize>() < 110_000);
+        assert!(stream.data.len() < 40, "{} pieces", stream.data.len());
+        let whole: Vec<u8> = std::iter::from_fn(|| stream.pop()).flatten().collect();
+        assert!(whole.iter().enumerate().all(|(n, byte)| *byte == n as u8));
     }
 }
