@@ -168,6 +168,17 @@ fn note(
     seen.lock().unwrap_or_else(PoisonError::into_inner).push(accepted);
 }
 
+/// Leaves sockets of a pod no memory for what they have to remember. Says no where a namespace has no such limit of its own.
+pub(crate) fn starve(pod: &Pod) -> anyhow::Result<bool> {
+    let file = "/proc/sys/net/core/optmem_max";
+    if !pod.enter(|| std::path::Path::new(file).exists()) {
+        eprintln!("skipped: this kernel's namespaces have no net.core.optmem_max of their own");
+        return Ok(false);
+    }
+    pod.enter(|| std::fs::write(file, "1"))?;
+    Ok(true)
+}
+
 /// A listener in a pod, as the app's, with nobody who accepts.
 pub(crate) fn listen(pod: &Pod, address: SocketAddr) -> anyhow::Result<TcpListener> {
     Ok(pod.enter(|| TcpListener::bind(address))?)

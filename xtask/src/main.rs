@@ -52,7 +52,7 @@ enum Verb {
     /// Run all tests, or those of one suite or name
     Test(test::Args),
     /// Run the kernel tests on a matrix of kernels
-    Vm,
+    Vm(vm::Args),
     /// Measure the agent beside other proxies
     Bench(bench::Args),
     /// Check the rules of style that the compiler does not know
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
         Verb::Unload { args } => load::run("unload", &args),
         Verb::Demo { args } => demo::run(&args),
         Verb::Test(args) => test::run(&args),
-        Verb::Vm => Ok(vm::run()),
+        Verb::Vm(args) => vm::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Tidy => tidy::run(),
     };
