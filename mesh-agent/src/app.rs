@@ -27,6 +27,7 @@ use crate::rollout::Rollout;
 use crate::settings;
 use crate::snapshot::Rejected;
 use crate::telemetry::{KernelCounter, Telemetry};
+use crate::transport;
 
 pub use bind::BindError;
 use memory::Memory;
@@ -122,6 +123,9 @@ async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome,
     warm_up(&mut rollout, &mut resolver).await;
     // Not earlier: what is steered from now on waits until the data threads accept it.
     let mut mesh = start_mesh(&config, settings, workers)?;
+    if mesh.as_ref().is_some_and(Mesh::accelerates) {
+        transport::expect_bytes_past_tcp();
+    }
     if let Some(mesh) = &mut mesh {
         *pods.lock().unwrap_or_else(PoisonError::into_inner) = mesh.pods().to_vec();
         let mut past = telemetry.past(parties::naming(rollout.reader(), Arc::clone(&pods)));

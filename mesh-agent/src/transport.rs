@@ -4,11 +4,13 @@
 
 mod connect;
 pub mod pool;
+pub(crate) mod read;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 pub use connect::{ConnectError, connect};
+pub use read::expect_bytes_past_tcp;
 
 use crate::model::flow::{Pod, PodId};
 

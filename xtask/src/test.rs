@@ -7,6 +7,7 @@ mod count;
 mod suite;
 
 use std::{
+    env,
     io::{BufRead, BufReader},
     process::{Command, ExitCode, Stdio},
 };
@@ -45,6 +46,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         println!("no Envoy here, its recorded answers are compared with: {error:#}");
     }
     build::agent_and_world()?;
+    if selection.is_stress() {
+        build::agent(true)?;
+    }
 
     let mut count = Count::default();
     for arguments in selection.invocations(&runnable.iter().map(|it| it.0).collect::<Vec<_>>()) {
@@ -61,6 +65,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     println!("{count}");
     Ok(if count.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
+
+/// What each of the six scenarios does when the suite is asked for by its name: two hundred thousand connections and fifty
+/// gigabytes in all.
+const STRESS: [(&str, &str); 2] = [("MESH_STRESS_CONNECTIONS", "34000"), ("MESH_STRESS_MEGABYTES", "8600")];
 
 /// Why `suite` cannot run here, after trying to get what it needs.
 fn obstacle(suite: &Suite) -> Option<String> {
@@ -92,6 +100,12 @@ fn cargo_test(arguments: &[String], selection: &Selection) -> Result<Count> {
         command.args(["--", filter]);
     }
     command.env("MESH_AGENT_BIN", workspace::debug_program("mesh-agent")).stdout(Stdio::piped());
+    if selection.is_stress() {
+        command.env("MESH_AGENT_BIN", workspace::target().join("release/mesh-agent"));
+        for (name, value) in STRESS.iter().filter(|(name, _)| env::var_os(name).is_none()) {
+            command.env(name, value);
+        }
+    }
     if peers::is_installed() {
         command.env("MESH_ENVOY", peers::envoy());
     }

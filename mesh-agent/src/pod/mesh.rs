@@ -193,6 +193,12 @@ impl Mesh {
         Arc::clone(&self.steering)
     }
 
+    /// Whether bytes may come to the agent's sockets past TCP.
+    #[must_use]
+    pub fn accelerates(&self) -> bool {
+        self.sync.wanted().knobs.accelerate != 0
+    }
+
     /// The workloads that run now.
     #[must_use]
     pub fn pods(&self) -> &[Arc<Pod>] {

@@ -54,6 +54,11 @@ pub(crate) enum Selection {
 }
 
 impl Selection {
+    /// Whether the stress suite is asked for by its name.
+    pub(crate) fn is_stress(&self) -> bool {
+        matches!(self, Self::Suite(name) if name == STRESS)
+    }
+
     pub(crate) fn new(name: Option<&str>, suites: &[Suite]) -> Self {
         match name {
             None => Self::All,
@@ -88,6 +93,7 @@ impl Selection {
 /// Suites that run in this process's own network.
 const WITHOUT_ROOT: [&str; 3] = ["direct", "deploy", CONFORMANCE];
 
+const STRESS: &str = "stress";
 const CONFORMANCE: &str = "conformance";
 
 const DEMO: &str = "demo";

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use crate::proxy::http::body::StreamError;
+use crate::transport::read;
 
 /// Size of an input buffer; also what is asked of the kernel at once.
 pub(super) const INPUT_SIZE: usize = 16 * 1024;
@@ -96,7 +97,11 @@ impl Input {
             self.make_room(INPUT_SIZE);
         }
         let mut room = ReadBuf::new(&mut self.data[self.end..]);
-        ready!(Pin::new(stream).poll_read(cx, &mut room))?;
+        if read::may_come_past_tcp() {
+            ready!(read::poll_read(stream.as_ref(), cx, &mut room))?;
+        } else {
+            ready!(Pin::new(stream).poll_read(cx, &mut room))?;
+        }
         let read = room.filled().len();
         self.end += read;
         self.total += read as u64;

@@ -14,6 +14,7 @@ use crate::proxy::http::h2::PREFACE;
 use crate::proxy::http::h2::connection::{Connection, Core, Leaving, Over};
 use crate::proxy::http::h2::frame::{FrameHead, HEAD, Kind, MAX_PAYLOAD};
 use crate::proxy::http::h2::reason::{Fault, Reason};
+use crate::transport::read;
 
 /// What is asked of the kernel at once: a frame of the largest size, and what is likely to come with it.
 const READ: usize = 2 * (MAX_PAYLOAD + HEAD);
@@ -124,7 +125,11 @@ impl Io {
         if self.input.capacity() - self.input.len() < MAX_PAYLOAD {
             self.input.reserve(READ);
         }
-        let read = ready!(pin!(self.stream.read_buf(&mut self.input)).poll(cx))?;
+        let read = if read::may_come_past_tcp() {
+            ready!(read::poll_read(&self.stream, cx, &mut self.input))?
+        } else {
+            ready!(pin!(self.stream.read_buf(&mut self.input)).poll(cx))?
+        };
         self.read += read as u64;
         Poll::Ready(Ok(read))
     }
