@@ -16,6 +16,8 @@ mod life;
 mod mesh;
 #[path = "netns/real.rs"]
 mod real;
+#[path = "netns/restart.rs"]
+mod restart;
 #[path = "netns/soak.rs"]
 mod soak;
 #[path = "netns/steer.rs"]

@@ -26,7 +26,7 @@ pub fn main(settings: &Settings) -> ExitCode {
         Command::Workloads(query) => list::workloads(query),
         Command::Connections(query) => list::connections(query),
         Command::Load(pins) => load(pins),
-        Command::Unload(pins) => pin::unload(&pins.pin_path).map_err(Failure::from),
+        Command::Uninstall(pins) => pin::uninstall(&pins.pin_path).map_err(Failure::from),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

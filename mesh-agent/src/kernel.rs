@@ -6,7 +6,8 @@
 //! services the same for services of the kernel's own (service_maps, alias: how a choice is written; batch: many at once)
 //! sync     applies them, tries again, reports drift      maps: the typed maps behind a trait, real and fake
 //! steering what the data path asks                       counters, log: what the programs tell
-//! pin      `mesh-agent load` and `unload`                cgroup, bpffs: the two file systems all this lives in
+//! pin      what outlives the agent, and its removal      cgroup, bpffs: the two file systems all this lives in
+//! outbound, pulse: by what the kernel knows that the agent is there
 //! events   the ring of what the programs report           marks: sockets they leave to the agent to measure
 //! acceleration bytes from socket to socket, if it is on
 //! probe    what this kernel can do, by trying             query: what others have attached
@@ -17,6 +18,7 @@
 pub(crate) mod acceleration;
 mod alias;
 mod batch;
+mod bpf;
 pub(crate) mod bpffs;
 pub(crate) mod capability;
 pub(crate) mod cgroup;
@@ -27,9 +29,11 @@ pub(crate) mod loader;
 pub(crate) mod log;
 pub(crate) mod maps;
 pub(crate) mod marks;
+pub(crate) mod outbound;
 pub mod pin;
 pub(crate) mod plan;
 pub mod probe;
+pub(crate) mod pulse;
 mod query;
 pub(crate) mod service_maps;
 pub(crate) mod services;

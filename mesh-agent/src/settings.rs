@@ -28,6 +28,7 @@ Examples:
   mesh-agent run --config agent.yaml --no-kernel         a plain proxy; needs no privilege
   mesh-agent run --config agent.yaml                     with kernel programs; as root
   mesh-agent connections                                 what a running agent carries
+  mesh-agent uninstall                                   what an ended agent left in the kernel
   curl --unix-socket /run/bowline/agent.sock http://agent/metrics
 
 Exit status: 0 all is well; 1 it cannot be done; 2 the command line or the configuration is wrong.
@@ -48,8 +49,9 @@ pub enum Command {
     Connections(Query),
     /// Load every kernel program and pin it, to see what this kernel makes of them
     Load(Pins),
-    /// Remove what `load` has pinned
-    Unload(Pins),
+    /// Remove every trace of an agent that ended or was killed: programs, maps, folders
+    #[command(visible_alias = "unload")]
+    Uninstall(Pins),
 }
 
 /// `mesh-agent run`.

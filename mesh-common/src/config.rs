@@ -6,10 +6,31 @@
 pub struct Knobs {
     /// The agent's own cgroup: what connects from there is never steered. Zero: no agent.
     pub agent_cgroup: u64,
-    /// [`crate::ABI_VERSION`] of the agent that wrote the maps.
+    /// [`crate::ABI_VERSION`] of the agent that wrote the maps. Zero: none has, yet. At this place in every version, so that any
+    /// agent can tell what it finds.
     pub abi: u32,
     /// [`crate::accelerate::Directions`].
     pub accelerate: u32,
+}
+
+/// The one entry of the map of the agent's pulse.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pulse {
+    /// The agent's last beat, in nanoseconds of the clock that counts while the machine runs (`CLOCK_MONOTONIC`): nobody can set
+    /// it, and it stands still while the machine sleeps.
+    pub at: u64,
+    /// How long after a beat the agent counts as alive, in the same. Zero: no beat is expected.
+    pub limit: u64,
+}
+
+impl Pulse {
+    /// Whether the last beat is too long ago.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_silent(&self, now: u64) -> bool {
+        self.limit != 0 && now.saturating_sub(self.at) > self.limit
+    }
 }
 
 /// Namespaces and cgroups that can be meshed on one node.
@@ -50,4 +71,24 @@ pub const fn port_bit(port: u16) -> (u32, u64) {
     ((port / 64) as u32, 1 << (port % 64))
 }
 
-const _: () = assert!(size_of::<Knobs>() == 16);
+/// Where [`Knobs::abi`] is in the value, in every version.
+pub const ABI_AT: usize = core::mem::offset_of!(Knobs, abi);
+
+const _: () = assert!(size_of::<Knobs>() == 16 && ABI_AT == 8);
+const _: () = assert!(size_of::<Pulse>() == 16);
+
+#[cfg(test)]
+mod tests {
+    use super::Pulse;
+
+    #[test]
+    fn a_pulse_counts_for_as_long_as_it_says() {
+        let pulse = Pulse { at: 1_000, limit: 50 };
+        // Read on one CPU just before it was written on another.
+        assert!(!pulse.is_silent(990));
+        assert!(!pulse.is_silent(1_050));
+        assert!(pulse.is_silent(1_051));
+        // Nobody has said that there would be beats.
+        assert!(!Pulse::default().is_silent(u64::MAX));
+    }
+}

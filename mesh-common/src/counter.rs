@@ -78,11 +78,23 @@ pub enum Counter {
     DatagramsDenied,
     /// Services a UDP socket talked to, forgotten for others it talks to.
     FlowsForgotten,
+    /// No agent: its listener is closed, because it ended or was killed.
+    AgentGone,
+    /// No agent: it gives no sign of life.
+    AgentSilent,
+    /// Connections of permissive workloads let through because there is no agent.
+    PassedNoAgent,
+    /// Connections of enforced workloads refused because there is no agent.
+    DeniedNoAgent,
+    /// Connections to permissive workloads let in because there is no agent.
+    InboundPassedNoAgent,
+    /// Connections to enforced workloads dropped because there is no agent.
+    InboundDeniedNoAgent,
 }
 
 impl Counter {
     /// All of them, each at its own place.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 43] = [
         Self::Steered,
         Self::Direct,
         Self::PassedLocal,
@@ -120,6 +132,12 @@ impl Counter {
         Self::DatagramsPassed,
         Self::DatagramsDenied,
         Self::FlowsForgotten,
+        Self::AgentGone,
+        Self::AgentSilent,
+        Self::PassedNoAgent,
+        Self::DeniedNoAgent,
+        Self::InboundPassedNoAgent,
+        Self::InboundDeniedNoAgent,
     ];
 
     /// Its index in the map.
@@ -182,6 +200,12 @@ impl Counter {
             Self::DatagramsPassed => ("datagrams_passed", "UDP of workloads left alone"),
             Self::DatagramsDenied => ("datagrams_denied", "UDP of workloads refused: the service has no endpoint"),
             Self::FlowsForgotten => ("flows_forgotten", "UDP flows forgotten: one socket talks to too many services"),
+            Self::AgentGone => ("agent_gone", "Connections that met no agent: its listener is closed"),
+            Self::AgentSilent => ("agent_silent", "Connections that met no agent: it gives no sign of life"),
+            Self::PassedNoAgent => ("passed_no_agent", "Connections let through because there is no agent"),
+            Self::DeniedNoAgent => ("denied_no_agent", "Connections refused because there is no agent"),
+            Self::InboundPassedNoAgent => ("inbound_passed_no_agent", "Connections let in because there is no agent"),
+            Self::InboundDeniedNoAgent => ("inbound_denied_no_agent", "Connections dropped because there is no agent"),
         }
     }
 }

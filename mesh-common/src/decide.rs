@@ -1,7 +1,8 @@
 //! The one decision: what happens to a connection of a workload, or to one that comes in.
 //!
 //! Pure, so that a table of cases proves it on the host. Every failure of a helper or a map comes here too and ends by the
-//! workload's mode: whether the mesh fails open or closed is one line, [`by_mode`].
+//! workload's mode, and so does everything while there is no agent: whether the mesh fails open or closed is one table,
+//! [`by_mode`].
 
 use crate::counter::Counter;
 use crate::flow::{Addr, Family};
@@ -45,7 +46,7 @@ pub enum Question {
         claimed: bool,
     },
     /// A connection that goes this way was to be steered, and could not be.
-    Failed(Way),
+    Failed(Way, Failure),
 }
 
 /// Which way the connection goes, seen from the workload.
@@ -79,6 +80,10 @@ pub enum Failure {
     NoConfig,
     /// The endpoints of the service were replaced whenever one was looked up.
     NoChoice,
+    /// The agent's listener is closed: the kernel took it out of its map.
+    AgentGone,
+    /// The agent's last beat is too long ago.
+    AgentSilent,
 }
 
 /// What happens to the connection.
@@ -125,18 +130,22 @@ pub fn decide(workload: &Workload, question: Question) -> Verdict {
         Question::Accept { excluded: true, .. } => Verdict::Pass(Counter::InboundExcluded),
         Question::Accept { claimed: false, .. } => Verdict::Pass(Counter::InboundUnclaimed),
         Question::Accept { destination, .. } => Verdict::Steer(destination.family()),
-        Question::Failed(way) => by_mode(workload.mode(), way),
+        Question::Failed(way, failure) => by_mode(workload.mode(), way, failure.is_absence()),
     }
 }
 
 /// Fail open or fail closed.
 #[inline(always)]
-const fn by_mode(mode: Mode, way: Way) -> Verdict {
-    match (mode, way) {
-        (Mode::Permissive, Way::Outbound) => Verdict::Pass(Counter::PassedFailed),
-        (Mode::Permissive, Way::Inbound) => Verdict::Pass(Counter::InboundPassedFailed),
-        (Mode::Enforce, Way::Outbound) => Verdict::Deny(Counter::DeniedFailed),
-        (Mode::Enforce, Way::Inbound) => Verdict::Deny(Counter::InboundDeniedFailed),
+const fn by_mode(mode: Mode, way: Way, absent: bool) -> Verdict {
+    match (mode, way, absent) {
+        (Mode::Permissive, Way::Outbound, false) => Verdict::Pass(Counter::PassedFailed),
+        (Mode::Permissive, Way::Outbound, true) => Verdict::Pass(Counter::PassedNoAgent),
+        (Mode::Permissive, Way::Inbound, false) => Verdict::Pass(Counter::InboundPassedFailed),
+        (Mode::Permissive, Way::Inbound, true) => Verdict::Pass(Counter::InboundPassedNoAgent),
+        (Mode::Enforce, Way::Outbound, false) => Verdict::Deny(Counter::DeniedFailed),
+        (Mode::Enforce, Way::Outbound, true) => Verdict::Deny(Counter::DeniedNoAgent),
+        (Mode::Enforce, Way::Inbound, false) => Verdict::Deny(Counter::InboundDeniedFailed),
+        (Mode::Enforce, Way::Inbound, true) => Verdict::Deny(Counter::InboundDeniedNoAgent),
     }
 }
 
@@ -165,7 +174,16 @@ impl Failure {
             Self::NoMemory => Counter::NoMemory,
             Self::NoConfig => Counter::NoConfig,
             Self::NoChoice => Counter::NoChoice,
+            Self::AgentGone => Counter::AgentGone,
+            Self::AgentSilent => Counter::AgentSilent,
         }
+    }
+
+    /// Whether it is no mishap of one connection: there is no agent.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_absence(self) -> bool {
+        matches!(self, Self::AgentGone | Self::AgentSilent)
     }
 }
 

@@ -19,5 +19,6 @@ pub mod service;
 mod user;
 pub mod workload;
 
-/// Version of everything in this crate that both sides must agree on. Changes with any layout, name or meaning.
-pub const ABI_VERSION: u32 = 8;
+/// Version of everything in this crate that both sides must agree on. Changes with any layout, name or meaning; the one
+/// before is added to [`names::KEPT_OF`] then.
+pub const ABI_VERSION: u32 = 9;

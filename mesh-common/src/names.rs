@@ -29,6 +29,10 @@ pub const PAIRS: &str = "PAIRS";
 pub const LOCALS: &str = "LOCALS";
 /// What is counted.
 pub const COUNTERS: &str = "COUNTERS";
+/// The agent's outbound listeners of all pods: the kernel takes out what is closed.
+pub const OUTBOUND: &str = "OUTBOUND";
+/// The agent's signs of life.
+pub const PULSE: &str = "PULSE";
 /// The agent's inbound listeners of one pod: 0 for IPv4, 1 for IPv6.
 pub const LISTENERS: &str = "LISTENERS";
 /// What is kept with sockets whose connections go past the agent.
@@ -84,8 +88,8 @@ pub const PROGRAMS: [&str; 13] = [
     CONNECT4, CONNECT6, SEND4, SEND6, RECEIVE4, RECEIVE6, PEERNAME4, PEERNAME6, HANDSHAKE, NO_TLS, REDIRECT, PAIRING,
     INBOUND,
 ];
-/// The maps that are pinned under `maps/` of the pin path.
-pub const MAPS: [&str; 19] = [
+/// The maps that are pinned under `maps/` of the pin path. What is not here goes with the programs that use it.
+pub const MAPS: [&str; 17] = [
     NETNS,
     CGROUPS,
     KNOBS,
@@ -97,12 +101,30 @@ pub const MAPS: [&str; 19] = [
     CHOICES,
     FLOWS,
     COUNTERS,
-    CLAIMED,
-    SOCKETS,
     LEGS,
-    PAIRS,
     LOCALS,
-    LISTENERS,
     WATCHED,
     EVENTS,
+    OUTBOUND,
+    PULSE,
 ];
+/// Those of them that the inbound programs use as well; of the others each has its own, or none.
+pub const SHARED: [&str; 4] = [EXCLUDED_PORTS, EXCLUDED_CIDRS, COUNTERS, PULSE];
+/// Pinned as well if acceleration is on, or was: a connection between two apps must not lose its socket's map with the agent. Without
+/// acceleration they have no room, and are not.
+pub const ACCELERATION_MAPS: [&str; 2] = [SOCKETS, PAIRS];
+/// Those that go with the programs that use them: what each pod has of its own.
+pub const UNPINNED: [&str; 2] = [LISTENERS, CLAIMED];
+/// Folder of the pinned maps.
+pub const MAPS_FOLDER: &str = "maps";
+/// Folder of the pinned links, each named after its program; those of [`INBOUND`] bear their namespace's cookie too.
+pub const LINKS_FOLDER: &str = "links";
+/// Folder of programs pinned by themselves, attached to nothing.
+pub const PROGRAMS_FOLDER: &str = "programs";
+
+/// What an agent of this version does with the maps of an older one, by that one's version: those named have kept layout and
+/// meaning, and are kept with what they hold; the others are made anew. A version that is not here is refused.
+pub const KEPT_OF: [(u32, &[&str]); 1] = [(
+    8,
+    &[NETNS, CGROUPS, LOCALS, HIDDEN, HANDSHAKES, SERVICES, CHOICES, FLOWS, SOCKETS, LEGS, PAIRS, WATCHED, EVENTS],
+)];

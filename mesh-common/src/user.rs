@@ -2,12 +2,12 @@
 #![allow(unsafe_code, reason = "aya asks for a promise about the layout of map keys and values")]
 
 use crate::accelerate::{Leg, Pair};
-use crate::config::Knobs;
+use crate::config::{Knobs, Pulse};
 use crate::datagram::Flows;
 use crate::event::{Event, Watched};
 use crate::flow::{Addr, FlowKey, Hidden, NetKey};
 use crate::service::{Choice, ChoiceKey, Service, ServiceKey};
-use crate::workload::Workload;
+use crate::workload::{ListenerKey, Workload};
 
 // SAFETY: `repr(C)`, integers only, no padding.
 unsafe impl aya::Pod for NetKey {}
@@ -29,6 +29,10 @@ unsafe impl aya::Pod for ChoiceKey {}
 unsafe impl aya::Pod for Choice {}
 // SAFETY: `repr(C)`, integers only, padding is a field.
 unsafe impl aya::Pod for Workload {}
+// SAFETY: `repr(C)`, integers only, no padding.
+unsafe impl aya::Pod for Pulse {}
+// SAFETY: `repr(C)`, integers only, no padding.
+unsafe impl aya::Pod for ListenerKey {}
 // SAFETY: `repr(C)`, integers only, padding is a field.
 unsafe impl aya::Pod for Event {}
 // SAFETY: `repr(C)`, integers only, padding is a field.

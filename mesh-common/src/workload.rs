@@ -15,6 +15,19 @@ pub struct Workload {
     pad: u16,
 }
 
+/// Key of a listener of the agent's. The port is part of it: an entry says that the agent listens there now, and nothing about
+/// where it may have listened before.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ListenerKey {
+    /// The workload's number.
+    pub pod: u32,
+    /// Where it listens, on loopback.
+    pub port: PortBe,
+    /// [`Family::slot`].
+    pub family: u16,
+}
+
 /// What happens to a workload's traffic where the mesh can't do its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -67,4 +80,14 @@ impl Workload {
     }
 }
 
+impl ListenerKey {
+    /// The key of a workload's outbound listener of one family.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(pod: u32, family: Family, port: PortBe) -> Self {
+        Self { pod, port, family: family.slot() as u16 }
+    }
+}
+
 const _: () = assert!(size_of::<Workload>() == 12);
+const _: () = assert!(size_of::<ListenerKey>() == 8);

@@ -15,8 +15,9 @@ use mesh_common::counter::Counter;
 use mesh_common::decide::{Failure, Question, Verdict, Way, decide};
 use mesh_common::flow::{Addr, Family, Hidden, PortBe};
 use mesh_common::service::{Protocol, Service, ServiceKey, Target};
-use mesh_common::workload::Workload;
+use mesh_common::workload::{ListenerKey, Workload};
 
+use crate::agent;
 use crate::context;
 use crate::datagram;
 use crate::emit::settle;
@@ -105,6 +106,7 @@ type Outcome = Result<(Verdict, Option<Target>), Failure>;
 #[inline(always)]
 fn steer(workload: &Workload, family: Family, socket: Socket, destination: Addr, port: PortBe) -> Outcome {
     let listener = workload.outbound(family).ok_or(Failure::NoListener)?;
+    agent::listens(&ListenerKey::new(workload.pod, family, listener))?;
     if socket.hide(Hidden::destination(workload.pod, destination, port)) {
         Ok((Verdict::Steer(family), Some(Target::new(Addr::loopback(family), listener))))
     } else {

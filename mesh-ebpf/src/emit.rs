@@ -28,7 +28,7 @@ pub(crate) fn settle(workload: &Workload, way: Way, outcome: Result<Verdict, Fai
         Ok(verdict) => verdict,
         Err(failure) => {
             count(failure.counter());
-            decide(workload, Question::Failed(way))
+            decide(workload, Question::Failed(way, failure))
         }
     };
     count(verdict.counter(way));

@@ -8,8 +8,10 @@ use aya_log_ebpf::{info, warn};
 use mesh_common::counter::Counter;
 use mesh_common::decide::{Failure, Question, Verdict, Way, decide};
 use mesh_common::event::{Event, Kind};
-use mesh_common::flow::{Addr, PortBe};
+use mesh_common::flow::{Addr, Family, PortBe};
+use mesh_common::workload::Workload;
 
+use crate::agent;
 use crate::context;
 use crate::emit::settle;
 use crate::exclude::{is_claimed, is_excluded};
@@ -30,10 +32,7 @@ pub(crate) fn accept(ctx: &SkLookupContext) -> Option<Verdict> {
     let question =
         Question::Accept { client, destination, excluded: is_excluded(destination, port), claimed: is_claimed(port) };
     let outcome = match decide(&pod, question) {
-        Verdict::Steer(family) => LISTENERS
-            .redirect_sk_lookup(ctx, family.slot(), 0)
-            .map(|()| Verdict::Steer(family))
-            .map_err(|_| Failure::NoListener),
+        Verdict::Steer(family) => hand_over(ctx, &pod, family),
         verdict => Ok(verdict),
     };
     let verdict = settle(&pod, Way::Inbound, outcome);
@@ -58,6 +57,19 @@ pub(crate) fn accept(ctx: &SkLookupContext) -> Option<Verdict> {
     Some(verdict)
 }
 
+/// To the agent's listener, if the agent is there.
+#[inline(always)]
+fn hand_over(ctx: &SkLookupContext, pod: &Workload, family: Family) -> Result<Verdict, Failure> {
+    // It has outbound listeners of the same families as inbound ones.
+    pod.outbound(family).ok_or(Failure::NoListener)?;
+    agent::lives()?;
+    match LISTENERS.redirect_sk_lookup(ctx, family.slot(), 0) {
+        Ok(()) => Ok(Verdict::Steer(family)),
+        Err(NOT_THERE) => Err(Failure::AgentGone),
+        Err(_) => Err(Failure::NoListener),
+    }
+}
+
 /// Client and destination.
 #[inline(always)]
 fn addresses(ctx: &SkLookupContext) -> (Addr, Addr) {
@@ -77,3 +89,5 @@ fn addresses(ctx: &SkLookupContext) -> (Addr, Addr) {
 
 const AF_INET6: u32 = 10;
 const IPPROTO_TCP: u32 = 6;
+/// What aya answers for an empty place of a map (`-ENOENT`).
+const NOT_THERE: i32 = -2;

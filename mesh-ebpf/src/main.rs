@@ -19,6 +19,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "entry points get the context by value")]
 
 mod accelerate;
+mod agent;
 mod connect;
 mod context;
 mod datagram;

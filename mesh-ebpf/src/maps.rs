@@ -13,14 +13,14 @@ use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf, SockHash, SockMap};
 use mesh_common::accelerate::{Leg, MAX_ACCELERATED, Pair};
 use mesh_common::config::{
-    EVENT_BYTES, Knobs, MAX_ADDRESSES, MAX_EXCLUDED_CIDRS, MAX_HANDSHAKES, MAX_WORKLOADS, PORT_WORDS,
+    EVENT_BYTES, Knobs, MAX_ADDRESSES, MAX_EXCLUDED_CIDRS, MAX_HANDSHAKES, MAX_WORKLOADS, PORT_WORDS, Pulse,
 };
 use mesh_common::counter::Counter;
 use mesh_common::datagram::Flows;
 use mesh_common::event::Watched;
 use mesh_common::flow::{Addr, FlowKey, Hidden, NetKey, PortBe};
 use mesh_common::service::{Choice, ChoiceKey, MAX_CHOICES, MAX_SERVICES, Service, ServiceKey};
-use mesh_common::workload::{Mode, Workload};
+use mesh_common::workload::{ListenerKey, Mode, Workload};
 
 #[map]
 pub(crate) static NETNS: HashMap<u64, Workload> = HashMap::with_max_entries(MAX_WORKLOADS, BPF_F_NO_PREALLOC);
@@ -76,6 +76,12 @@ pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Cou
 
 #[map]
 pub(crate) static CLAIMED: Array<u64> = Array::with_max_entries(PORT_WORDS + 1, 0);
+
+#[map]
+pub(crate) static OUTBOUND: SockHash<ListenerKey> = SockHash::with_max_entries(2 * MAX_WORKLOADS, 0);
+
+#[map]
+pub(crate) static PULSE: Array<Pulse> = Array::with_max_entries(1, 0);
 
 #[map]
 pub(crate) static LISTENERS: SockMap = SockMap::with_max_entries(2, 0);

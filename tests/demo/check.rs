@@ -141,6 +141,7 @@ async fn product(gateway: &Gateway, user: Option<&str>) -> anyhow::Result<Value>
 fn leave(stage: Stage) -> anyhow::Result<()> {
     let held = Footprint::of(stage.agent().pid())?;
     let (tag, pins) = (stage.world().tag().to_owned(), stage.world().pin_path());
+    // The agent and its programs, then, with the world, what they were pinned by.
     stage.strike()?;
     ensure!(!pins.exists(), "{} is left", pins.display());
     // The kernel frees what was held some time after its last holder ended.

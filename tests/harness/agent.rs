@@ -20,6 +20,16 @@ pub struct Options {
     prefix: Vec<String>,
 }
 
+/// Removes what an agent that has ended left in the kernel, by `mesh-agent uninstall`.
+///
+/// # Errors
+/// If there is no such program.
+pub fn uninstall(pin_path: &Path) -> anyhow::Result<Output> {
+    let mut command = Command::new(binaries::agent()?);
+    command.arg("uninstall").arg("--pin-path").arg(pin_path);
+    Process::spawn("mesh-agent uninstall", command)?.output(Duration::from_secs(10))
+}
+
 /// An agent that is ready. Killed on drop.
 #[derive(Debug)]
 pub struct Agent {
@@ -78,16 +88,25 @@ impl Options {
     /// # Errors
     /// If it ends or isn't ready within 10 s; with its log.
     pub fn start(&self, config: impl std::fmt::Display) -> anyhow::Result<Agent> {
-        let (mut process, admin, scratch) = self.launch(&config.to_string())?;
+        let mut agent = self.begin(config)?;
         let deadline = Instant::now() + Duration::from_secs(10);
-        while !admin.is_ready() {
-            if !process.is_running() || Instant::now() > deadline {
-                process.signal(Signal::KILL);
-                let output = process.output(Duration::from_secs(1));
+        while !agent.admin.is_ready() {
+            if !agent.is_running() || Instant::now() > deadline {
+                agent.kill();
+                let output = agent.process.output(Duration::from_secs(1));
                 bail!("mesh-agent did not become ready: {}", output.map_or_else(|e| e.to_string(), |o| o.text()));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+        Ok(agent)
+    }
+
+    /// Starts an agent and waits for nothing.
+    ///
+    /// # Errors
+    /// If there is no such program.
+    pub fn begin(&self, config: impl std::fmt::Display) -> anyhow::Result<Agent> {
+        let (process, admin, scratch) = self.launch(&config.to_string())?;
         Ok(Agent { process, admin, _scratch: scratch })
     }
 
@@ -151,6 +170,11 @@ impl Agent {
     /// Kills it, as the kernel would when memory runs out.
     pub fn kill(&self) {
         self.process.signal(Signal::KILL);
+    }
+
+    /// Stops it without ending it, as a debugger would, or goes on with it.
+    pub fn pause(&self, paused: bool) {
+        self.process.signal(if paused { Signal::STOP } else { Signal::CONT });
     }
 
     /// Waits for its end.

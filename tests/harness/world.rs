@@ -73,7 +73,8 @@ impl World {
     /// Where an agent of this world may pin.
     #[must_use]
     pub fn pin_path(&self) -> PathBuf {
-        Path::new("/sys/fs/bpf").join(self.tag.as_str())
+        // The BPF file system allows no dots.
+        Path::new(sweep::BPFFS).join(self.tag.as_str().replace('.', sweep::DOT))
     }
 
     /// A cgroup for the agent of this world. In it, the agent is ended with the world, even where the world is swept up after

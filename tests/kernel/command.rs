@@ -33,10 +33,10 @@ fn load_shows_what_was_verified_and_unload_leaves_nothing() -> anyhow::Result<()
     let path = format!("/sys/fs/bpf/bowline_test_{}", std::process::id());
     let loaded = agent(&["load", "--pin-path", &path])?;
     let again = agent(&["load", "--pin-path", &path])?;
-    let unloaded = agent(&["unload", "--pin-path", &path])?;
+    let unloaded = agent(&["uninstall", "--pin-path", &path])?;
     assert!(loaded.status.success(), "{}", text(&loaded.stderr));
     assert_eq!(text(&loaded.stdout).matches("instructions verified").count(), 13);
-    assert!(text(&again.stderr).contains("mesh-agent unload --pin-path"), "{}", text(&again.stderr));
+    assert!(text(&again.stderr).contains("mesh-agent uninstall --pin-path"), "{}", text(&again.stderr));
     assert!(unloaded.status.success(), "{}", text(&unloaded.stderr));
     assert!(!Path::new(&path).exists());
     // Unloading what is not there is no error: it is what the caller wants.

@@ -54,6 +54,7 @@ impl Rig {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let world = World::build(pods)?;
         let mut config = config::Mesh { workloads: world.pods().iter().map(workload).collect(), ..Default::default() };
+        config.kernel.pin_path = world.pin_path();
         change(&mut config);
         let workers = NonZeroUsize::new(2).context("two is not zero")?;
         let mut mesh = Mesh::start(&config, Options { workers, kernel_log: false, limits })?;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use harness::agent::{Agent, Options};
+use harness::agent::{Agent, Options, uninstall};
 use harness::config::{all_to, bootstrap, cluster, http, own_address, service, tcp, with};
 use harness::echo::HttpServer;
 use harness::footprint::{Footprint, map_entries};
@@ -102,42 +102,59 @@ fn sigterm_lets_a_pods_request_finish() -> anyhow::Result<()> {
 }
 
 #[test]
-fn an_agent_that_ends_leaves_nothing() -> anyhow::Result<()> {
-    let world = world_or_skip!("client", "server");
-    let mount = cgroup_mount()?;
-    // Among others in its cgroup, it makes one for itself.
-    let (_server, mut agent) = one_service_under(&options(), &world, &["client", "server"])?;
-    assert_eq!(get(world.pod("client"), vips(80)[0], "/")?.0.status, 200);
-    let held = Footprint::of(agent.pid())?;
-    assert!(!held.programs.is_empty() || !held.links.is_empty(), "{held:?}");
-    let cgroup = own_cgroup(&agent, &mount)?;
-    agent.stop()?;
-    assert!(!world.pin_path().exists(), "pins");
-    if let Some(cgroup) = cgroup {
-        assert!(!cgroup.exists(), "{} is left", cgroup.display());
+fn an_agent_that_is_uninstalled_leaves_nothing() -> anyhow::Result<()> {
+    for killed in [false, true] {
+        let world = world_or_skip!("client", "server");
+        let mount = cgroup_mount()?;
+        // Among others in its cgroup, it makes one for itself.
+        let (_server, mut agent) = one_service_under(&options(), &world, &["client", "server"])?;
+        assert_eq!(get(world.pod("client"), vips(80)[0], "/")?.0.status, 200);
+        let held = Footprint::of(agent.pid())?;
+        assert!(!held.programs.is_empty() && !held.links.is_empty(), "{held:?}");
+        let cgroup = own_cgroup(&agent, &mount)?;
+        // While it runs, nobody takes the ground from under it.
+        let refused = uninstall(&world.pin_path())?;
+        assert!(!refused.status.success() && refused.text().contains(&agent.pid().to_string()), "{}", refused.text());
+        if killed {
+            agent.kill();
+            agent.wait(Duration::from_secs(5))?;
+        } else {
+            agent.stop()?;
+        }
+        assert!(world.pin_path().exists(), "the programs stay");
+        let done = uninstall(&world.pin_path())?;
+        assert!(done.status.success(), "{}", done.text());
+        assert!(!world.pin_path().exists(), "pins");
+        if let Some(cgroup) = cgroup {
+            assert!(!cgroup.exists(), "{} is left", cgroup.display());
+        }
+        unloaded(&held)?;
     }
-    unloaded(&held)
+    Ok(())
 }
 
 #[test]
-fn an_agent_that_is_killed_stops_steering() -> anyhow::Result<()> {
+fn without_persistence_the_programs_go_with_the_agent() -> anyhow::Result<()> {
     let world = world_or_skip!("client", "server");
-    let (_server, mut agent) = one_service(&world, &["client", "server"])?;
+    let server = world.pod("server");
+    let _server = server.enter(|| HttpServer::start(server.at(8080)[0], "server"))?;
+    let listeners = [service(vips(80)[0], http(all_to("server")))];
+    let mut config = world.mesh(&["client"], bootstrap(&listeners, &[cluster("server", &server.at(8080)[..1])]));
+    config["mesh"]["kernel"]["persist"] = false.into();
+    let options = options().inside(&world.agent_cgroup())?;
+    let mut agent = options.start(&config)?;
     let held = Footprint::of(agent.pid())?;
     agent.kill();
     agent.wait(Duration::from_secs(5))?;
-    let programs = Footprint { maps: BTreeSet::new(), ..held };
-    unloaded(&programs)?;
-    assert_eq!(get(world.pod("client"), world.pod("server").at(8080)[0], "/")?.0.status, 200);
+    unloaded(&Footprint { maps: BTreeSet::new(), ..held })?;
+    assert_eq!(get(world.pod("client"), server.at(8080)[0], "/")?.0.status, 200);
     // The next one starts where it fell, and cleans up at its end.
-    drop(agent);
-    let listeners = [service(vips(80)[0], http(all_to("server")))];
-    let clusters = [cluster("server", &world.pod("server").at(8080)[..1])];
-    let mut next = mesh(&world, &["client"], &listeners, &clusters)?;
+    let mut next = options.start(&config)?;
+    let held = Footprint::of(next.pid())?;
     assert_eq!(get(world.pod("client"), vips(80)[0], "/")?.0.status, 200);
     next.stop()?;
     assert!(!world.pin_path().exists(), "pins");
-    Ok(())
+    unloaded(&held)
 }
 
 #[test]

@@ -37,9 +37,9 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
-    /// Remove what `load` left in the kernel
+    /// Remove every trace that `load` or an agent left in the kernel
     Unload {
-        /// Passed on to `mesh-agent unload`
+        /// Passed on to `mesh-agent uninstall`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
         Verb::Setup(args) => setup::run(&args),
         Verb::Build(args) => build::run(&args),
         Verb::Load { args } => load::run("load", &args),
-        Verb::Unload { args } => load::run("unload", &args),
+        Verb::Unload { args } => load::run("uninstall", &args),
         Verb::Demo { args } => demo::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Vm(args) => vm::run(&args),

@@ -60,6 +60,7 @@ fn mesh(mesh: &Mesh) -> Value {
         "kernel": {
             "acceleration": mesh.kernel.acceleration.as_str(),
             "pin_path": mesh.kernel.pin_path,
+            "persist": mesh.kernel.persist,
             "exclude_ports": mesh.kernel.exclude_ports,
             "exclude_cidrs": cidrs,
         },

@@ -106,10 +106,23 @@ fn kernel(fields: &Fields<'_>) -> Option<KernelConfig> {
     {
         at.rule("must be an absolute path");
     }
+    if let Some(at) = fields.get("pin_path", &Kind::Text)
+        && pin_path.as_os_str().to_string_lossy().contains('.')
+    {
+        at.rule("must have no dots: the BPF file system takes no such names");
+    }
+    let persist = fields.flag("persist", defaults.persist);
+    if let Some(at) = fields.get("persist", &Kind::Flag)
+        && !persist
+        && acceleration == Acceleration::On
+    {
+        at.rule("must be true with acceleration: bytes on their way from app to app would be lost with the programs");
+    }
     let port = |at: &At<'_>| at.integer(1, 65535).and_then(|port| u16::try_from(port).ok());
     Some(KernelConfig {
         acceleration,
         pin_path,
+        persist,
         exclude_ports: fields.each("exclude_ports", Kind::Integer(1, 65535), port),
         exclude_cidrs: fields.each("exclude_cidrs", Kind::Cidr, cidr),
     })

@@ -1,17 +1,19 @@
 //! Acceleration: the programs by which bytes go from socket to socket, and the map of these sockets.
 //!
-//! Off, none of them is loaded and the map has no room.
+//! Off, none of them is loaded and the map has no room, unless an agent before had it on: its connections between apps need both
+//! until they end.
 
-use std::fs::File;
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 use aya::Ebpf;
 use aya::maps::{MapData, SockHash};
-use aya::programs::SkMsg;
 use mesh_common::flow::FlowKey;
 use mesh_common::names;
 
-use crate::kernel::loader::{KernelError, attach_to_cgroup, load_program, program};
+use crate::kernel::bpf;
+use crate::kernel::loader::{KernelError, Pinning, attach, load_program, program};
 use crate::kernel::maps::take;
+use crate::kernel::pin::folder::Link;
 
 /// The programs, loaded.
 pub(crate) struct Acceleration {
@@ -27,11 +29,21 @@ impl Acceleration {
     }
 
     /// Attaches them. What enters sockets comes last: a socket keeps for good the programs that its map had when it came.
-    pub(crate) fn attach(&self, ebpf: &mut Ebpf, cgroup: &File) -> Result<(), KernelError> {
-        attach_to_cgroup(ebpf, names::NO_TLS, cgroup)?;
+    pub(crate) fn attach(
+        &self,
+        ebpf: &mut Ebpf,
+        cgroup: BorrowedFd<'_>,
+        pinning: Pinning<'_>,
+    ) -> Result<[Link; 2], KernelError> {
+        let no_tls = attach(ebpf, names::NO_TLS, names::NO_TLS, cgroup, pinning)?;
         let refusal = |source| KernelError::Program { program: names::REDIRECT, source: Box::new(source) };
-        let redirect: &mut SkMsg = program(ebpf, names::REDIRECT)?.try_into().map_err(refusal)?;
-        redirect.attach(self.sockets.fd()).map_err(refusal)?;
-        attach_to_cgroup(ebpf, names::PAIRING, cgroup)
+        let redirect = program(ebpf, names::REDIRECT)?.fd().map_err(refusal)?;
+        // By aya, it would leave the map with the agent.
+        bpf::attach_to_map(redirect.as_fd(), self.sockets.fd().as_fd(), SK_MSG_VERDICT)
+            .map_err(|source| KernelError::Attach { program: names::REDIRECT, source })?;
+        Ok([no_tls, attach(ebpf, names::PAIRING, names::PAIRING, cgroup, pinning)?])
     }
 }
+
+/// `enum bpf_attach_type`.
+const SK_MSG_VERDICT: u32 = 7;

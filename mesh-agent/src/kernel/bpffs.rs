@@ -1,12 +1,18 @@
-//! The file system in which pins live. Only `load` and `unload` need it.
+//! The file system in which pins live: found, or mounted where it belongs and taken away again with the last pin.
+//!
+//! Agents start and end as they like, so whoever mounts it, unmounts it or is about to make a folder in it holds a lock on its
+//! root: otherwise one agent would unmount what another has just pinned, or two would mount one above the other.
 #![allow(unsafe_code, reason = "statfs, mount and umount have no safe wrapper in the crates of this workspace")]
 
 use std::ffi::CString;
+use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::{fs, io, ptr};
+use std::{io, ptr};
 
 use crate::kernel::cgroup;
+use crate::kernel::pin::{PinsError, io_error};
 
 /// Where a BPF file system is expected.
 pub(crate) const DEFAULT_MOUNT: &str = "/sys/fs/bpf";
@@ -32,23 +38,80 @@ pub(crate) fn mount_point(path: &Path) -> PathBuf {
     cgroup::mounts_of("bpf", &mounts).find(above).unwrap_or_else(|| PathBuf::from(DEFAULT_MOUNT))
 }
 
-/// Mounts one.
-pub(crate) fn mount(target: &Path) -> io::Result<()> {
-    fs::create_dir_all(target)?;
+/// Makes sure that `path` is on one, and that it stays mounted while the answer lives.
+pub(crate) fn hold(path: &Path) -> Result<File, PinsError> {
+    loop {
+        if holds(path).map_err(io_error(path))? {
+            let root = mount_point(path);
+            let lock = locked(&root)?;
+            if is_same(&lock, &root) && holds(path).map_err(io_error(path))? {
+                return Ok(lock);
+            }
+            continue;
+        }
+        if !path.starts_with(DEFAULT_MOUNT) {
+            return Err(PinsError::NotBpffs { path: path.to_owned() });
+        }
+        let root = Path::new(DEFAULT_MOUNT);
+        fs::create_dir_all(root).map_err(io_error(root))?;
+        let lock = locked(root)?;
+        if is_same(&lock, root) {
+            mount(root).map_err(io_error(root))?;
+            let mark = root.join(MOUNTED_BY_AGENT);
+            fs::create_dir(&mark).map_err(io_error(&mark))?;
+        }
+    }
+}
+
+/// Unmounts the one that `path` is on, if an agent mounted it and nobody has anything there.
+pub(crate) fn release(path: &Path) -> Result<(), PinsError> {
+    let root = mount_point(path);
+    if !root.join(MOUNTED_BY_AGENT).exists() {
+        return Ok(());
+    }
+    let lock = locked(&root)?;
+    if !is_same(&lock, &root) {
+        return Ok(());
+    }
+    let others = fs::read_dir(&root).map_err(io_error(&root))?;
+    // Only the kernel makes names with a dot here.
+    let is_somebodys = |name: &str| name != MOUNTED_BY_AGENT && !name.contains('.');
+    if others.flatten().any(|entry| is_somebodys(&entry.file_name().to_string_lossy())) {
+        return Ok(());
+    }
+    unmount(&root).map_err(io_error(&root))
+}
+
+/// Whether `path` still leads to this file.
+pub(crate) fn is_same(file: &File, path: &Path) -> bool {
+    let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    file.metadata().and_then(|opened| Ok(id(opened) == id(fs::metadata(path)?))).unwrap_or(false)
+}
+
+fn locked(folder: &Path) -> Result<File, PinsError> {
+    let lock = File::open(folder).map_err(io_error(folder))?;
+    lock.lock().map_err(io_error(folder))?;
+    Ok(lock)
+}
+
+fn mount(target: &Path) -> io::Result<()> {
     let name = c_path(target)?;
     // SAFETY: all strings end with a zero byte, and this type of file system takes no data.
     let done = unsafe { libc::mount(c"bpf".as_ptr(), name.as_ptr(), c"bpf".as_ptr(), 0, ptr::null()) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Unmounts one.
-pub(crate) fn unmount(target: &Path) -> io::Result<()> {
+/// At once, though the lock on its root is open.
+fn unmount(target: &Path) -> io::Result<()> {
     let name = c_path(target)?;
     // SAFETY: the name ends with a zero byte.
-    let done = unsafe { libc::umount(name.as_ptr()) };
+    let done = unsafe { libc::umount2(name.as_ptr(), libc::MNT_DETACH) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn c_path(path: &Path) -> io::Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))
 }
+
+/// A folder that says who mounted the file system it is in.
+const MOUNTED_BY_AGENT: &str = "mounted_by_mesh_agent";

@@ -46,11 +46,33 @@ impl Cgroups {
         File::open(&self.mount).map_err(|source| CgroupError::Unreadable { path: self.mount.clone(), source })
     }
 
+    /// Removes the cgroup of this id if an agent made it for itself, and nobody is in it any more.
+    pub(crate) fn remove_agents_own(&self, wanted: u64) {
+        let mut folders = vec![self.mount.clone()];
+        while let Some(folder) = folders.pop() {
+            for child in fs::read_dir(&folder).into_iter().flatten().flatten() {
+                if !child.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    continue;
+                }
+                let named = child.file_name().to_string_lossy().starts_with(AGENTS_OWN);
+                if named && id(&child.path()).is_ok_and(|id| id == wanted) {
+                    // Fails if somebody moved in.
+                    let _ = fs::remove_dir(child.path());
+                    return;
+                }
+                folders.push(child.path());
+            }
+        }
+    }
+
     /// The folder of a group given relative to the mount or absolute.
     pub(crate) fn folder(&self, path: &Path) -> PathBuf {
         cgroup_folder(&self.mount, path)
     }
 }
+
+/// What the name of a cgroup begins with that an agent made for itself.
+pub(crate) const AGENTS_OWN: &str = "bowline-agent.";
 
 /// The kernel's id of a group is the inode number of its folder (64-bit kernels from 5.5 on).
 pub(crate) fn id(folder: &Path) -> io::Result<u64> {

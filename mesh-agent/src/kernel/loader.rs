@@ -1,13 +1,15 @@
 //! The programs: into the kernel, onto the root of the cgroups, and into each pod's namespace.
 //!
-//! Nothing is pinned here: when the agent ends, however it ends, its descriptors close, the programs go and traffic passes.
+//! Maps and links are pinned in the agent's [`Folder`]. What an agent before left there is taken over: its maps with what they
+//! hold, its links with another program, so that nothing is ever off its hook.
 
 use std::fs::File;
+use std::io;
 use std::net::TcpListener;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 use aya::maps::{MapData, SkStorage, SockMap};
-use aya::programs::{CgroupAttachMode, CgroupSockAddr, CgroupSockopt, Program, ProgramError, SkLookup, SkMsg, SockOps};
+use aya::programs::{CgroupSockAddr, CgroupSockopt, Program, ProgramError, SkLookup, SkMsg, SockOps};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use aya_log::EbpfLogger;
 use mesh_common::accelerate::Leg;
@@ -21,11 +23,14 @@ use crate::kernel::acceleration::Acceleration;
 use crate::kernel::capability;
 use crate::kernel::cgroup::CgroupError;
 use crate::kernel::claims::ClaimTable;
-use crate::kernel::counters::CounterMap;
+use crate::kernel::counters::Counters;
 use crate::kernel::events::Ring;
 use crate::kernel::log::Logger;
-use crate::kernel::maps::{ExcludedTables, KernelTables, TableError, refused, take};
-use crate::kernel::plan::Excluded;
+use crate::kernel::maps::{KernelTables, TableError, refused, take};
+use crate::kernel::outbound::OutboundListeners;
+use crate::kernel::pin::folder::{Folder, Link};
+use crate::kernel::pulse::PulseMap;
+use crate::kernel::query;
 use crate::kernel::service_maps::KernelServices;
 use crate::kernel::services::Limits;
 use crate::model::service::Claimed;
@@ -50,6 +55,14 @@ pub enum KernelError {
         /// What the kernel said, with the verifier's words if there are any.
         source: Box<ProgramError>,
     },
+    /// A program's hook.
+    #[error("program {program} cannot be attached or pinned")]
+    Attach {
+        /// Its name.
+        program: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// The agent's build is broken.
     #[error("the kernel programs have no program {program}; agent and programs are of different builds")]
     NoSuchProgram {
@@ -68,6 +81,7 @@ pub enum KernelError {
 pub(crate) struct Programs {
     ebpf: Ebpf,
     acceleration: Option<Acceleration>,
+    links: Vec<Link>,
 }
 
 /// What came with them for other parts of the agent to use.
@@ -75,9 +89,11 @@ pub(crate) struct Parts {
     pub(crate) programs: Programs,
     pub(crate) tables: KernelTables,
     pub(crate) services: KernelServices,
+    pub(crate) outbound: OutboundListeners,
+    pub(crate) pulse: PulseMap,
     pub(crate) hidden: SkStorage<MapData, Hidden>,
     pub(crate) legs: Option<SkStorage<MapData, Leg>>,
-    pub(crate) counters: CounterMap,
+    pub(crate) counters: Counters,
     pub(crate) events: Ring,
     pub(crate) watched: SkStorage<MapData, Watched>,
     pub(crate) logger: Option<Logger>,
@@ -85,22 +101,43 @@ pub(crate) struct Parts {
 
 /// By what an inbound program tells of itself.
 pub(crate) struct Told {
-    pub(crate) counters: CounterMap,
     pub(crate) events: Ring,
     pub(crate) logger: Option<Logger>,
 }
 
-/// The program of one pod's namespace, attached. Dropping it detaches it.
+/// The program of one pod's namespace, attached. Dropping it leaves it there if it is pinned, and detaches it if not.
 pub(crate) struct Inbound {
     claims: ClaimTable,
     _ebpf: Ebpf,
-    _listeners: SockMap<MapData>,
+    listeners: SockMap<MapData>,
+    link: Link,
+}
+
+/// Where programs are attached, and what remains of them.
+#[derive(Clone, Copy)]
+pub(crate) struct Pinning<'a> {
+    pub(crate) folder: &'a Folder,
+    /// They stay when the agent ends.
+    pub(crate) persist: bool,
 }
 
 impl Inbound {
     /// What is to be brought to the agent; at first, everything is.
     pub(crate) fn claim(&mut self, claimed: &Claimed) -> Result<(), TableError> {
         self.claims.set(claimed)
+    }
+
+    /// To the kernel it is now as if the agent's listeners were closed.
+    pub(crate) fn hide_listeners(&mut self) {
+        for family in [Family::V4, Family::V6] {
+            // Nothing there is the ordinary case for a pod without IPv6.
+            let _ = self.listeners.clear_index(&family.slot());
+        }
+    }
+
+    /// Takes it off its hook, pinned or not.
+    pub(crate) fn detach(self) {
+        self.link.detach();
     }
 }
 
@@ -111,8 +148,10 @@ pub(crate) fn may_load() -> Result<(), KernelError> {
 }
 
 /// Loads what serves all pods, and acceleration if it is wanted. Nothing is attached yet.
-pub(crate) fn load(log: bool, limits: Limits, accelerate: bool) -> Result<Parts, KernelError> {
-    let mut ebpf = prepare(log, None, limits, accelerate)?;
+pub(crate) fn load(log: bool, limits: Limits, accelerate: bool, folder: &Folder) -> Result<Parts, KernelError> {
+    // Connections that an agent before has accelerated go on, whatever is wanted of new ones.
+    let accelerate = accelerate || folder.map(names::SOCKETS).exists();
+    let mut ebpf = prepare(log, None, limits, accelerate, Some(folder))?;
     for name in names::CGROUP_PROGRAMS {
         load_program(&mut ebpf, name)?;
     }
@@ -122,25 +161,35 @@ pub(crate) fn load(log: bool, limits: Limits, accelerate: bool) -> Result<Parts,
     Ok(Parts {
         tables: KernelTables::take(&mut ebpf)?,
         services: KernelServices::take(&mut ebpf)?,
+        outbound: OutboundListeners::new(take(&mut ebpf, names::OUTBOUND)?),
+        pulse: take(&mut ebpf, names::PULSE)?,
         hidden: take(&mut ebpf, names::HIDDEN)?,
         legs: if accelerate { Some(take(&mut ebpf, names::LEGS)?) } else { None },
-        counters: CounterMap::take(&mut ebpf)?,
+        counters: Counters::take(&mut ebpf)?,
         events: take(&mut ebpf, names::EVENTS)?,
         watched: take(&mut ebpf, names::WATCHED)?,
         logger: if log { logger(&mut ebpf) } else { None },
-        programs: Programs { ebpf, acceleration },
+        programs: Programs { ebpf, acceleration, links: Vec::new() },
     })
 }
 
 impl Programs {
-    /// Attaches them: from now on every `connect` below `cgroup` is looked at.
-    pub(crate) fn attach(&mut self, cgroup: &File) -> Result<(), KernelError> {
+    /// Those that are attached.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        let acceleration: &[_] = if self.acceleration.is_some() { &names::ACCELERATION_PROGRAMS } else { &[] };
+        names::CGROUP_PROGRAMS.into_iter().chain(acceleration.iter().copied())
+    }
+
+    /// Attaches them: from now on every `connect` below `cgroup` is looked at. Where an agent before has left its programs, these
+    /// take their places.
+    pub(crate) fn attach(&mut self, cgroup: &File, pinning: Pinning<'_>) -> Result<(), KernelError> {
         if let Some(acceleration) = &self.acceleration {
-            acceleration.attach(&mut self.ebpf, cgroup)?;
+            self.links.extend(acceleration.attach(&mut self.ebpf, cgroup.as_fd(), pinning)?);
         }
         // What shows and carries addresses comes before what hides them: the last named first.
         for name in names::CGROUP_PROGRAMS.into_iter().rev() {
-            attach_to_cgroup(&mut self.ebpf, name, cgroup)?;
+            let link = attach(&mut self.ebpf, name, name, cgroup.as_fd(), pinning)?;
+            self.links.push(link);
         }
         Ok(())
     }
@@ -149,48 +198,55 @@ impl Programs {
 /// Loads an instance of the inbound program for `workload` and attaches it in `netns`, where `listeners` are.
 pub(crate) fn inbound<'a>(
     workload: &Workload,
-    excluded: &Excluded,
-    netns: BorrowedFd<'_>,
+    (netns, cookie): (BorrowedFd<'_>, u64),
     listeners: impl IntoIterator<Item = (Family, &'a TcpListener)>,
     log: bool,
+    pinning: Pinning<'_>,
 ) -> Result<(Inbound, Told), KernelError> {
-    let mut ebpf = object(log, Some(workload), Limits { services: 1, choices: 1 })?;
+    let mut ebpf = object(log, Some(workload), Limits { services: 1, choices: 1 }, Some(pinning.folder))?;
     load_program(&mut ebpf, names::INBOUND)?;
-    ExcludedTables::take(&mut ebpf)?.fill(excluded)?;
     let mut map: SockMap<MapData> = take(&mut ebpf, names::LISTENERS)?;
     for (family, listener) in listeners {
         map.set(family.slot(), listener, 0).map_err(refused(names::LISTENERS))?;
     }
     let claims = ClaimTable::take(&mut ebpf)?;
-    let told = Told {
-        counters: CounterMap::take(&mut ebpf)?,
-        events: take(&mut ebpf, names::EVENTS)?,
-        logger: if log { logger(&mut ebpf) } else { None },
-    };
-    for name in names::MAPS {
+    let told = Told { events: take(&mut ebpf, names::EVENTS)?, logger: if log { logger(&mut ebpf) } else { None } };
+    for name in names::MAPS.into_iter().chain(names::ACCELERATION_MAPS) {
         drop(ebpf.take_map(name));
     }
-    let refusal = |source| KernelError::Program { program: names::INBOUND, source: Box::new(source) };
-    let program: &mut SkLookup = program(&mut ebpf, names::INBOUND)?.try_into().map_err(refusal)?;
-    program.attach(netns).map_err(refusal)?;
-    Ok((Inbound { claims, _ebpf: ebpf, _listeners: map }, told))
+    let link = attach(&mut ebpf, names::INBOUND, &inbound_link(cookie), netns, pinning)?;
+    Ok((Inbound { claims, _ebpf: ebpf, listeners: map, link }, told))
+}
+
+/// The name of the link of the inbound program in the namespace with this cookie.
+pub(crate) fn inbound_link(cookie: u64) -> String {
+    format!("{}-{cookie}", names::INBOUND)
 }
 
 /// Attaches a program that is loaded.
-pub(crate) fn attach_to_cgroup(ebpf: &mut Ebpf, name: &'static str, cgroup: &File) -> Result<(), KernelError> {
-    // The mode is for kernels without links (before 5.7); a link always goes along with those of others.
-    let attached = match program(ebpf, name)? {
-        Program::SockOps(sock_ops) => sock_ops.attach(cgroup, CgroupAttachMode::Single).map(drop),
-        Program::CgroupSockAddr(sock_addr) => sock_addr.attach(cgroup, CgroupAttachMode::Single).map(drop),
-        Program::CgroupSockopt(sockopt) => sockopt.attach(cgroup, CgroupAttachMode::Single).map(drop),
-        _ => return Err(KernelError::NoSuchProgram { program: name }),
-    };
-    attached.map_err(|source| KernelError::Program { program: name, source: Box::new(source) })
+pub(crate) fn attach(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    link: &str,
+    target: BorrowedFd<'_>,
+    pinning: Pinning<'_>,
+) -> Result<Link, KernelError> {
+    let hook = query::hook_of(name).ok_or(KernelError::NoSuchProgram { program: name })?;
+    let refusal = |source| KernelError::Program { program: name, source: Box::new(source) };
+    let fd = program(ebpf, name)?.fd().map_err(refusal)?;
+    let attached = pinning.folder.attach(link, pinning.persist, fd.as_fd(), (target, hook));
+    attached.map_err(|source| KernelError::Attach { program: name, source })
 }
 
-/// The object's maps made and its programs relocated, none of them loaded.
-pub(crate) fn object(log: bool, pod: Option<&Workload>, limits: Limits) -> Result<Ebpf, KernelError> {
-    prepare(log, pod, limits, false)
+/// The object's maps made and its programs relocated, none of them loaded. With a folder, the maps are those that are pinned
+/// there, and pinned there if they were not.
+pub(crate) fn object(
+    log: bool,
+    pod: Option<&Workload>,
+    limits: Limits,
+    folder: Option<&Folder>,
+) -> Result<Ebpf, KernelError> {
+    prepare(log, pod, limits, false, folder)
 }
 
 /// As [`object`], with room for accelerated connections or without.
@@ -199,6 +255,7 @@ pub(crate) fn prepare(
     pod: Option<&Workload>,
     limits: Limits,
     accelerate: bool,
+    folder: Option<&Folder>,
 ) -> Result<Ebpf, KernelError> {
     may_load()?;
     let level = if log { aya_log::Level::Info as u8 } else { 0 };
@@ -219,6 +276,13 @@ pub(crate) fn prepare(
     if let Some(pod) = pod {
         loader.override_global(names::POD, pod, true);
         loader.map_max_entries(names::EVENTS, INBOUND_EVENT_BYTES);
+    }
+    if let Some(folder) = folder {
+        let shared: &[&str] = if pod.is_some() { &names::SHARED } else { &names::MAPS };
+        let sockets: &[&str] = if accelerate { &names::ACCELERATION_MAPS } else { &[] };
+        for name in shared.iter().chain(sockets) {
+            loader.map_pin_path(name, folder.map(name));
+        }
     }
     loader.load(OBJECT).map_err(|source| KernelError::Object(Box::new(source)))
 }

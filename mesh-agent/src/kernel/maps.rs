@@ -53,8 +53,7 @@ pub(crate) struct KernelTables {
     excluded: ExcludedTables,
 }
 
-/// The part of the maps that each pod's inbound program has an own copy of.
-pub(crate) struct ExcludedTables {
+struct ExcludedTables {
     ports: Array<MapData, u64>,
     networks: LpmTrie<MapData, NetKey, u8>,
 }
@@ -72,16 +71,8 @@ impl KernelTables {
 }
 
 impl ExcludedTables {
-    pub(crate) fn take(ebpf: &mut Ebpf) -> Result<Self, TableError> {
+    fn take(ebpf: &mut Ebpf) -> Result<Self, TableError> {
         Ok(Self { ports: take(ebpf, names::EXCLUDED_PORTS)?, networks: take(ebpf, names::EXCLUDED_CIDRS)? })
-    }
-
-    /// Fills maps that are still empty.
-    pub(crate) fn fill(&mut self, excluded: &Excluded) -> Result<(), TableError> {
-        for (&word, &bits) in &excluded.ports {
-            self.set_ports(word, bits)?;
-        }
-        excluded.networks.iter().try_for_each(|&network| self.exclude(network))
     }
 
     fn set_ports(&mut self, word: u32, bits: u64) -> Result<(), TableError> {

@@ -1,7 +1,10 @@
-//! `mesh-agent load` and `unload`: every program verified by this kernel and pinned, and every trace of that removed.
+//! Pins: what keeps programs and maps in the kernel when the agent that loaded them is gone.
 //!
-//! Pinned programs are attached to nothing. They are there to be looked at (`bpftool prog`), and to prove that this kernel
-//! takes them.
+//! [`folder`] is where a running agent has them. Here are `mesh-agent uninstall`, which removes every trace of an agent that ended
+//! or was killed, and `mesh-agent load`, whose pinned programs are attached to nothing: they are there to be looked at
+//! (`bpftool prog`), and to prove that this kernel takes them.
+
+pub(crate) mod folder;
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -11,7 +14,9 @@ use aya::programs::ProgramError;
 use mesh_common::names;
 
 use crate::kernel::bpffs;
+use crate::kernel::cgroup::Cgroups;
 use crate::kernel::loader::{self, KernelError};
+use crate::kernel::pin::folder::Folder;
 use crate::kernel::services::Limits;
 
 /// Why programs could not be pinned or unpinned.
@@ -21,10 +26,36 @@ pub enum PinsError {
     #[error(transparent)]
     Kernel(#[from] KernelError),
     /// Something is pinned there already.
-    #[error("{path} exists; remove it with: mesh-agent unload --pin-path {path}", path = path.display())]
+    #[error("{path} exists; remove it with: mesh-agent uninstall --pin-path {path}", path = path.display())]
     Exists {
         /// The folder.
         path: PathBuf,
+    },
+    /// An agent runs that has its pins there.
+    #[error(
+        "{who} has its pins at {path}; end it first, or use another mesh.kernel.pin_path",
+        who = by.map_or_else(|| "another agent".to_owned(), |pid| format!("the agent with process id {pid}")),
+        path = path.display()
+    )]
+    Taken {
+        /// The folder.
+        path: PathBuf,
+        /// Its process, if that can be seen from here.
+        by: Option<u32>,
+    },
+    /// An agent made the pins that this one cannot go on from.
+    #[error(
+        "{path} holds what an agent of kernel interface {found} has pinned, and this one has interface {own}; run that agent, or \
+         remove the pins with: mesh-agent uninstall --pin-path {path}",
+        path = path.display()
+    )]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+        /// That agent's version.
+        found: u32,
+        /// This one's.
+        own: u32,
     },
     /// The folder is on another file system.
     #[error("{path} is not on a BPF file system; choose a folder under /sys/fs/bpf", path = path.display())]
@@ -75,34 +106,38 @@ pub fn load(pin_path: &Path) -> Result<Vec<Verified>, PinsError> {
     if pin_path.exists() {
         return Err(PinsError::Exists { path: pin_path.to_owned() });
     }
-    let mounted = mount_if_needed(pin_path)?;
+    let folder = Folder::claim(pin_path)?;
     pin_all(pin_path).inspect_err(|_| {
-        let undone = unload(pin_path).or_else(|_| mounted.as_deref().map_or(Ok(()), unmount));
-        if let Err(error) = undone {
+        if let Err(error) = folder.remove() {
             tracing::warn!(%error, "some pins stay behind");
         }
     })
 }
 
-/// Removes everything under `pin_path`, and the file system if `load` mounted it and nothing else is on it. Nothing there is
-/// no error.
+/// Removes everything under `pin_path`: programs leave their hooks, maps are freed. With it go the cgroup that the agent made for
+/// itself, and the file system, if an agent mounted it and nothing else is on it. Nothing there is no error.
 ///
 /// # Errors
-/// See [`PinsError`].
-pub fn unload(pin_path: &Path) -> Result<(), PinsError> {
+/// See [`PinsError`]. [`PinsError::Taken`] if the agent still runs.
+pub fn uninstall(pin_path: &Path) -> Result<(), PinsError> {
+    if !pin_path.exists() {
+        return bpffs::release(pin_path);
+    }
     if !bpffs::holds(pin_path).map_err(io_error(pin_path))? {
-        return if pin_path.exists() { Err(PinsError::NotBpffs { path: pin_path.to_owned() }) } else { Ok(()) };
+        return Err(PinsError::NotBpffs { path: pin_path.to_owned() });
     }
-    if pin_path.exists() {
-        fs::remove_dir_all(pin_path).map_err(io_error(pin_path))?;
+    let folder = Folder::claim(pin_path)?;
+    let owner = folder::owner(pin_path);
+    folder.remove()?;
+    if let (Some(owner), Ok(cgroups)) = (owner, Cgroups::find()) {
+        cgroups.remove_agents_own(owner.cgroup);
     }
-    let mount = bpffs::mount_point(pin_path);
-    if mount.join(MOUNTED_BY_LOAD).exists() { unmount(&mount) } else { Ok(()) }
+    Ok(())
 }
 
 fn pin_all(pin_path: &Path) -> Result<Vec<Verified>, PinsError> {
-    let mut ebpf = loader::object(false, None, Limits::default())?;
-    let (programs, maps) = (pin_path.join("programs"), pin_path.join("maps"));
+    let mut ebpf = loader::object(false, None, Limits::default(), None)?;
+    let (programs, maps) = (pin_path.join(names::PROGRAMS_FOLDER), pin_path.join(names::MAPS_FOLDER));
     for folder in [&programs, &maps] {
         fs::create_dir_all(folder).map_err(io_error(folder))?;
     }
@@ -123,36 +158,14 @@ fn pin_all(pin_path: &Path) -> Result<Vec<Verified>, PinsError> {
     Ok(verified)
 }
 
-/// The mount point, if it had to be made.
-fn mount_if_needed(pin_path: &Path) -> Result<Option<PathBuf>, PinsError> {
-    if bpffs::holds(pin_path).map_err(io_error(pin_path))? {
-        return Ok(None);
-    }
-    if !pin_path.starts_with(bpffs::DEFAULT_MOUNT) {
-        return Err(PinsError::NotBpffs { path: pin_path.to_owned() });
-    }
-    let mount = Path::new(bpffs::DEFAULT_MOUNT);
-    bpffs::mount(mount).map_err(io_error(mount))?;
-    let mark = mount.join(MOUNTED_BY_LOAD);
-    fs::create_dir(&mark).map_err(io_error(&mark))?;
-    Ok(Some(mount.to_owned()))
-}
-
-/// Unless somebody else has something there by now.
-fn unmount(mount: &Path) -> Result<(), PinsError> {
-    let others = fs::read_dir(mount).map_err(io_error(mount))?;
-    // Only the kernel makes names with a dot here.
-    let is_somebodys = |name: &str| name != MOUNTED_BY_LOAD && !name.contains('.');
-    if others.flatten().any(|entry| is_somebodys(&entry.file_name().to_string_lossy())) {
-        return Ok(());
-    }
-    bpffs::unmount(mount).map_err(io_error(mount))
-}
-
-fn io_error(path: &Path) -> impl FnOnce(io::Error) -> PinsError {
+pub(crate) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> PinsError {
     let path = path.to_owned();
     move |source| PinsError::Io { path, source }
 }
 
-/// A folder that says who mounted the file system it is in.
-const MOUNTED_BY_LOAD: &str = "mounted_by_mesh_agent";
+pub(crate) fn remove_if_there(path: &Path) -> Result<(), PinsError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(path)(error)),
+        _ => Ok(()),
+    }
+}

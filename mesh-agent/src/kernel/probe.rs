@@ -147,7 +147,7 @@ fn map_type(&(kind, name, since): &(MapType, &str, &str)) -> Finding {
 
 /// The programs themselves: helpers, contexts and maps are tried where they are used.
 fn programs() -> Vec<Finding> {
-    let mut object = match loader::object(false, None, Limits { services: 1, choices: 1 }) {
+    let mut object = match loader::object(false, None, Limits { services: 1, choices: 1 }, None) {
         Ok(object) => object,
         Err(error) => return vec![Finding::new("programs", Status::Missing, chain(&error))],
     };

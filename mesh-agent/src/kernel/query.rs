@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 use aya::programs::loaded_programs;
+use mesh_common::names;
 
 /// The hooks, with the kernel's number for each (`enum bpf_attach_type`).
 pub(crate) const CGROUP_HOOKS: [(&str, u32); 9] = [
@@ -21,6 +22,26 @@ pub(crate) const CGROUP_HOOKS: [(&str, u32); 9] = [
     ("getpeername6", 30),
 ];
 pub(crate) const SK_LOOKUP: (&str, u32) = ("sk_lookup", 36);
+
+/// The number of the hook that a program of ours is for.
+pub(crate) fn hook_of(program: &str) -> Option<u32> {
+    PROGRAM_HOOKS.iter().find(|(name, _)| *name == program).map(|(_, hook)| *hook)
+}
+
+const PROGRAM_HOOKS: [(&str, u32); 12] = [
+    (names::HANDSHAKE, 3),
+    (names::CONNECT4, 10),
+    (names::CONNECT6, 11),
+    (names::SEND4, 14),
+    (names::SEND6, 15),
+    (names::RECEIVE4, 19),
+    (names::RECEIVE6, 20),
+    (names::PEERNAME4, 29),
+    (names::PEERNAME6, 30),
+    (names::NO_TLS, 22),
+    (names::PAIRING, 3),
+    (names::INBOUND, SK_LOOKUP.1),
+];
 
 /// A program on a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,3 +105,15 @@ fn query(target: BorrowedFd<'_>, attach_type: u32) -> io::Result<Vec<u32>> {
 
 const BPF_PROG_QUERY: libc::c_long = 16;
 const _: () = assert!(size_of::<Query>() == 32);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_program_has_its_hook() {
+        // This one is attached to a map.
+        let hooked = names::PROGRAMS.into_iter().filter(|program| *program != names::REDIRECT);
+        assert!(hooked.into_iter().all(|program| hook_of(program).is_some()));
+    }
+}

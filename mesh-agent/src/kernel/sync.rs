@@ -21,9 +21,10 @@ pub(crate) struct Drift {
 }
 
 impl Sync {
-    /// Over maps that say nothing yet.
-    pub(crate) fn new(tables: Box<dyn Tables>) -> Self {
-        Self { tables, wanted: State::default(), behind: false }
+    /// Over maps as they are: what an agent before has left there stays until [`Self::set`] says otherwise.
+    pub(crate) fn over(tables: Box<dyn Tables>) -> Result<Self, TableError> {
+        let wanted = tables.read()?;
+        Ok(Self { tables, wanted, behind: false })
     }
 
     pub(crate) fn wanted(&self) -> &State {
@@ -83,7 +84,7 @@ mod tests {
 
     fn sync() -> (Arc<Mutex<FakeTables>>, Sync) {
         let fake = Arc::<Mutex<FakeTables>>::default();
-        (Arc::clone(&fake), Sync::new(Box::new(fake)))
+        (Arc::clone(&fake), Sync::over(Box::new(fake)).unwrap())
     }
 
     #[test]

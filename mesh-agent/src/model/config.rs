@@ -81,6 +81,8 @@ pub struct KernelConfig {
     pub acceleration: Acceleration,
     /// Folder under a bpffs that holds this agent's pins; one agent per folder.
     pub pin_path: PathBuf,
+    /// The programs stay in the kernel when the agent ends: each workload's mode holds until the next agent takes over.
+    pub persist: bool,
     /// Destination ports that are never steered.
     pub exclude_ports: Vec<u16>,
     /// Destinations that are never steered.
@@ -92,6 +94,7 @@ impl Default for KernelConfig {
         Self {
             acceleration: Acceleration::default(),
             pin_path: PathBuf::from("/sys/fs/bpf/bowline"),
+            persist: true,
             exclude_ports: Vec::new(),
             exclude_cidrs: Vec::new(),
         }

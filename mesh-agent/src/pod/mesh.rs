@@ -1,5 +1,6 @@
 //! The mesh on this node, from the configured workloads to sockets that listen inside them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
@@ -15,11 +16,15 @@ use tracing::{debug, info, warn};
 use crate::kernel::cgroup::{CgroupError, Cgroups};
 use crate::kernel::counters::{Count, Counters};
 use crate::kernel::events::{EventThread, Ring};
-use crate::kernel::loader::{self, Inbound, KernelError, Programs};
+use crate::kernel::loader::{self, Inbound, KernelError, Pinning, Programs};
 use crate::kernel::log::LogThread;
 use crate::kernel::maps::TableError;
 use crate::kernel::marks::AgentMarks;
+use crate::kernel::outbound::OutboundListeners;
+use crate::kernel::pin::PinsError;
+use crate::kernel::pin::folder::Folder;
 use crate::kernel::plan::{Excluded, State};
+use crate::kernel::pulse::Pulse;
 use crate::kernel::services::{Limits, ServiceTable};
 use crate::kernel::steering::KernelSteering;
 use crate::kernel::sync::Sync;
@@ -80,6 +85,12 @@ pub enum MeshError {
     /// The kernel programs.
     #[error(transparent)]
     Kernel(#[from] KernelError),
+    /// What keeps them there.
+    #[error(transparent)]
+    Pins(#[from] PinsError),
+    /// The thread that tells the kernel that the agent lives.
+    #[error("cannot start the thread that tells the kernel that the agent lives")]
+    Pulse(#[source] std::io::Error),
     /// Their maps.
     #[error(transparent)]
     Tables(#[from] TableError),
@@ -91,16 +102,20 @@ pub enum MeshError {
     Events(#[source] std::io::Error),
 }
 
-/// The running mesh. To be dropped after the last connection: that detaches the programs.
+/// The running mesh. To be dropped after the last connection: then the programs stay without it, or go, as was configured.
 pub struct Mesh {
     // In the order in which they are dropped: the kernel forgets the workloads, then the programs go, then the agent moves home.
     sync: Sync,
     services: ServiceTable,
+    outbound: OutboundListeners,
     members: Vec<Running>,
     counters: Counters,
     steers: bool,
     ticks: u32,
+    _pulse: Pulse,
     programs: Programs,
+    folder: Folder,
+    persist: bool,
     log: Option<LogThread>,
     rings: Vec<Ring>,
     events: Option<EventThread>,
@@ -137,19 +152,22 @@ impl Running {
 
 impl Mesh {
     /// Finds the workloads, opens their sockets, then loads and attaches the kernel programs: nothing is steered before
-    /// something listens.
+    /// something listens. What an agent before has pinned is taken over; until the kernel is shown the new listeners, each workload
+    /// is treated by its mode.
     ///
     /// # Errors
-    /// See [`MeshError`]. Nothing stays behind.
+    /// See [`MeshError`]. Nothing stays behind that was not there before.
     pub fn start(config: &config::Mesh, options: Options) -> Result<Self, MeshError> {
         // First: everything below would fail for the same reason, with a worse message.
         loader::may_load()?;
         let cgroups = Cgroups::find()?;
         let home = Netns::home()?;
-        let members =
-            registry::find(&config.workloads, &config.trust_domain, &home, &cgroups).map_err(MeshError::Workloads)?;
         let directions = directions(config.kernel.acceleration);
-        let parts = loader::load(options.kernel_log, options.limits, !directions.is_none())?;
+        let folder = Folder::take_over(&config.kernel.pin_path)?;
+        let parts = loader::load(options.kernel_log, options.limits, !directions.is_none(), &folder)?;
+        let sync = Sync::over(Box::new(parts.tables))?;
+        let members = registry::find(&config.workloads, &config.trust_domain, &home, &cgroups, sync.wanted())
+            .map_err(MeshError::Workloads)?;
         let own_cgroup = OwnCgroup::enter(&cgroups)?;
         let excluded = Excluded::new(&config.kernel.exclude_ports, &config.kernel.exclude_cidrs);
         let log = if options.kernel_log { Some(LogThread::start().map_err(MeshError::Log)?) } else { None };
@@ -158,13 +176,17 @@ impl Mesh {
         }
         let last = members.iter().map(|member| member.pod.id).max().unwrap_or(PodId(0));
         let mut mesh = Self {
-            sync: Sync::new(Box::new(parts.tables)),
+            sync,
             services: ServiceTable::new(Box::new(parts.services), options.limits)?,
+            outbound: parts.outbound,
             members: Vec::new(),
-            counters: Counters::new(parts.counters),
+            counters: parts.counters,
             steers: true,
             ticks: 0,
+            _pulse: Pulse::start(parts.pulse).map_err(MeshError::Pulse)?,
             programs: parts.programs,
+            folder,
+            persist: config.kernel.persist,
             log,
             rings: vec![parts.events],
             events: None,
@@ -177,12 +199,15 @@ impl Mesh {
             own_cgroup,
         };
         let knobs = Knobs { agent_cgroup: mesh.own_cgroup.id(), abi: ABI_VERSION, accelerate: directions.bits() };
-        mesh.sync.set(State { knobs, excluded, ..State::default() })?;
+        mesh.sync.set(State { knobs, excluded, ..mesh.sync.wanted().clone() })?;
         for member in members {
             mesh.add(member)?;
         }
-        mesh.programs.attach(&cgroups.open()?)?;
+        let pinning = Pinning { folder: &mesh.folder, persist: mesh.persist };
+        mesh.programs.attach(&cgroups.open()?, pinning)?;
         mesh.sync.set(mesh.wanted())?;
+        mesh.forget_other_links();
+        mesh.folder.settle(mesh.persist);
         info!(pods = mesh.pods.len(), "the kernel programs are attached");
         Ok(mesh)
     }
@@ -216,11 +241,11 @@ impl Mesh {
         let (stay, gone): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.members).into_iter().partition(|running| running.member.is_there());
         self.members = stay;
-        for Running { member, .. } in &gone {
+        for Running { member, outbound, .. } in &gone {
+            self.outbound.hide(&kernel_workload(&member.pod, *outbound));
             warn!(workload = %member.pod.workload.name, "the workload is gone: its network namespace or cgroup was removed");
             self.pods.retain(|pod| pod.id != member.pod.id);
             self.listeners.retain(|listener| listener.pod.id != member.pod.id);
-            self.counters.retire(member.pod.id);
             self.seeker.miss(member.pod.workload.clone());
         }
         self.ticks = self.ticks.wrapping_add(1);
@@ -237,7 +262,11 @@ impl Mesh {
         if let Err(error) = done {
             warn!(%error, "the kernel's maps could not be updated; trying again");
         }
-        gone.into_iter().map(|running| running.member.pod).collect()
+        let leave = |running: Running| {
+            running.inbound.into_iter().for_each(Inbound::detach);
+            running.member.pod
+        };
+        gone.into_iter().map(leave).collect()
     }
 
     /// To be called after [`Self::tick`]: meshes the workloads that are back, and answers which. What they connect is steered from
@@ -263,13 +292,19 @@ impl Mesh {
         back
     }
 
-    /// To be called when draining starts: new connections go their own way from now on; those that are here go on.
+    /// To be called when draining starts: for new connections there is no agent from now on; those that are here go on.
     pub fn stop_steering(&mut self) {
-        self.steers = false;
-        for running in &mut self.members {
-            // Detaches the program.
-            running.inbound = None;
+        for Running { member, outbound, inbound, .. } in &mut self.members {
+            self.outbound.hide(&kernel_workload(&member.pod, *outbound));
+            match inbound {
+                Some(inbound) if self.persist => inbound.hide_listeners(),
+                _ => inbound.take().into_iter().for_each(Inbound::detach),
+            }
         }
+        if self.persist {
+            return;
+        }
+        self.steers = false;
         if let Err(error) = self.sync.set(self.wanted()) {
             warn!(%error, "the kernel still steers some workloads; trying again");
         }
@@ -304,17 +339,19 @@ impl Mesh {
         let name = &member.pod.workload.name;
         let outbound = Listeners::open(name, &member.netns, Direction::Outbound, options.workers)?;
         let ports = [outbound.port(Family::V4), outbound.port(Family::V6)];
+        let workload = kernel_workload(&member.pod, ports);
+        self.outbound.show(&workload, outbound.first())?;
         self.listen(&member.pod, Direction::Outbound, outbound);
         let inbound = match member.key {
             Key::Netns => {
                 let listeners = Listeners::open(name, &member.netns, Direction::Inbound, options.workers)?;
                 self.watched.mark(listeners.all());
                 let (inbound, told) = loader::inbound(
-                    &kernel_workload(&member.pod, ports),
-                    &self.sync.wanted().excluded,
-                    std::os::fd::AsFd::as_fd(&*member.netns),
+                    &workload,
+                    (std::os::fd::AsFd::as_fd(&*member.netns), member.netns.cookie()),
                     listeners.first(),
                     options.kernel_log,
+                    Pinning { folder: &self.folder, persist: self.persist },
                 )?;
                 if let (Some(log), Some(ring)) = (&self.log, told.logger) {
                     log.add(ring);
@@ -323,7 +360,6 @@ impl Mesh {
                     Some(events) => events.add(told.events),
                     None => self.rings.push(told.events),
                 }
-                self.counters.add(member.pod.id, told.counters);
                 self.listen(&member.pod, Direction::Inbound, listeners);
                 Some(inbound)
             }
@@ -340,6 +376,14 @@ impl Mesh {
     fn listen(&mut self, pod: &Arc<Pod>, direction: Direction, listeners: Listeners) {
         let listener = |(worker, listener)| PodListener { worker, direction, pod: Arc::clone(pod), listener };
         self.listeners.extend(listeners.into_workers().map(listener));
+    }
+
+    /// Detaches what an agent before has left and this one has no use for.
+    fn forget_other_links(&self) {
+        let inbound = self.members.iter().filter(|running| running.inbound.is_some());
+        let inbound = inbound.map(|running| loader::inbound_link(running.member.netns.cookie()));
+        let wanted: BTreeSet<_> = inbound.chain(self.programs.names().map(str::to_owned)).collect();
+        self.folder.forget_other_links(|name| wanted.contains(name));
     }
 
     /// What the maps should say of the workloads that run.
@@ -388,6 +432,9 @@ impl Shortcuts for Mesh {
 
 impl Drop for Mesh {
     fn drop(&mut self) {
+        if self.persist {
+            return;
+        }
         if let Err(error) = self.sync.set(self.without_workloads()) {
             warn!(%error, "the kernel keeps a workload until its maps go");
         }

@@ -8,7 +8,7 @@ use std::{fs, io, process};
 
 use tracing::warn;
 
-use crate::kernel::cgroup::{self, Cgroups};
+use crate::kernel::cgroup::{self, AGENTS_OWN, Cgroups};
 
 /// Why the agent has no cgroup of its own.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +56,7 @@ impl OwnCgroup {
         if is_alone(&folder)? {
             return Ok(Self { id: cgroup::id(&folder).map_err(read(&folder))?, moved: None });
         }
-        let to = folder.join(format!("{PREFIX}{}", process::id()));
+        let to = folder.join(format!("{AGENTS_OWN}{}", process::id()));
         make(&to).map_err(|source| OwnCgroupError::Make { path: to.clone(), source })?;
         let id = cgroup::id(&to).map_err(read(&to))?;
         Ok(Self { id, moved: Some(Moved { from: folder, to }) })
@@ -93,7 +93,7 @@ fn is_alone(folder: &Path) -> Result<bool, OwnCgroupError> {
 /// A group cannot be removed while something is in it, so what can be removed was left by an agent that was killed.
 fn remove_stale(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+        if entry.file_name().to_string_lossy().starts_with(AGENTS_OWN) {
             let _ = fs::remove_dir(entry.path());
         }
     }
@@ -109,7 +109,6 @@ fn read(path: &Path) -> impl FnOnce(io::Error) -> OwnCgroupError {
     move |source| OwnCgroupError::Read { path, source }
 }
 
-const PREFIX: &str = "bowline-agent.";
 const PROCS: &str = "cgroup.procs";
 /// The kernel takes 0 for the process that writes.
 const SELF: &str = "0";

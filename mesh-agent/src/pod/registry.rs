@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::kernel::cgroup::{self, Cgroups};
+use crate::kernel::plan::State;
 use crate::model::flow::{Pod, PodId};
 use crate::model::name::WorkloadName;
 use crate::model::workload::Workload;
@@ -90,12 +91,14 @@ impl Member {
     }
 }
 
-/// Finds all workloads, or says what is wrong with every one that can't be meshed.
+/// Finds all workloads, or says what is wrong with every one that can't be meshed. Those that the kernel's maps know from an agent
+/// before keep their numbers, so that what the kernel remembers of their connections stays true.
 pub(crate) fn find(
     workloads: &[Workload],
     trust_domain: &str,
     home: &Arc<Netns>,
     cgroups: &Cgroups,
+    known: &State,
 ) -> Result<Vec<Member>, Vec<RegistryError>> {
     let (found, mut errors) = split(workloads.iter().map(|workload| Found::new(workload, home, cgroups)));
     errors.extend(same_cgroups(&found));
@@ -109,12 +112,22 @@ pub(crate) fn find(
     if !errors.is_empty() {
         return Err(errors);
     }
-    Ok(found
-        .into_iter()
-        .zip(keys)
-        .zip(1..)
-        .map(|((found, key), id)| found.member(PodId(id), key, trust_domain))
-        .collect())
+    let mut last = known.netns.values().chain(known.cgroups.values()).map(|workload| workload.pod).max().unwrap_or(0);
+    let mut number = |found: &Found<'_>, key| {
+        let before = match key {
+            Key::Netns => known.netns.get(&found.netns.cookie()).filter(|workload| !workload.is_by_cgroup()),
+            Key::Cgroup(id) => known.cgroups.get(&id),
+        };
+        PodId(before.map_or_else(
+            || {
+                last += 1;
+                last
+            },
+            |workload| workload.pod,
+        ))
+    };
+    let keys: Vec<_> = found.iter().zip(keys).map(|(found, key)| (number(found, key), key)).collect();
+    Ok(found.into_iter().zip(keys).map(|(found, (id, key))| found.member(id, key, trust_domain)).collect())
 }
 
 /// Finds one more workload, beside those that run.

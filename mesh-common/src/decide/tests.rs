@@ -111,12 +111,19 @@ fn what_comes_from_outside_is_steered_and_what_the_agent_delivers_is_not() {
 
 #[test]
 fn failures_end_by_mode() {
-    for (mode, way, expected) in [
-        (Mode::Permissive, Way::Outbound, Verdict::Pass(Counter::PassedFailed)),
-        (Mode::Permissive, Way::Inbound, Verdict::Pass(Counter::InboundPassedFailed)),
-        (Mode::Enforce, Way::Outbound, Verdict::Deny(Counter::DeniedFailed)),
-        (Mode::Enforce, Way::Inbound, Verdict::Deny(Counter::InboundDeniedFailed)),
+    use Counter as C;
+    use Mode::{Enforce, Permissive};
+    use Way::{Inbound, Outbound};
+    let mishaps = [Failure::NoListener, Failure::NoMemory, Failure::NoConfig];
+    let absences = [Failure::AgentGone, Failure::AgentSilent];
+    for (mode, way, mishap, absence) in [
+        (Permissive, Outbound, Verdict::Pass(C::PassedFailed), Verdict::Pass(C::PassedNoAgent)),
+        (Permissive, Inbound, Verdict::Pass(C::InboundPassedFailed), Verdict::Pass(C::InboundPassedNoAgent)),
+        (Enforce, Outbound, Verdict::Deny(C::DeniedFailed), Verdict::Deny(C::DeniedNoAgent)),
+        (Enforce, Inbound, Verdict::Deny(C::InboundDeniedFailed), Verdict::Deny(C::InboundDeniedNoAgent)),
     ] {
-        assert_eq!(decide(&workload(mode), Question::Failed(way)), expected, "{mode:?} {way:?}");
+        let end = |failure| decide(&workload(mode), Question::Failed(way, failure));
+        assert!(mishaps.into_iter().all(|failure| end(failure) == mishap), "{mode:?} {way:?}");
+        assert!(absences.into_iter().all(|failure| end(failure) == absence), "{mode:?} {way:?}");
     }
 }

@@ -16,7 +16,8 @@ pub(super) fn once(cgroup_mount: &Path) {
         leftovers(cgroup_mount).for_each(|name| end_processes(&cgroup_mount.join(name)));
         let spaces = leftovers(Path::new(NETNS)).chain(leftovers(Path::new(NETNS_ETC)));
         remove_spaces(spaces.collect::<BTreeSet<_>>().into_iter());
-        leftovers(Path::new(BPFFS)).for_each(|name| remove_pins(&Path::new(BPFFS).join(name)));
+        let pins = names_in(Path::new(BPFFS)).filter(|name| is_leftover(&name.replace(DOT, ".")));
+        pins.for_each(|name| remove_pins(&Path::new(BPFFS).join(name)));
     });
 }
 
@@ -48,10 +49,11 @@ fn remove_spaces(spaces: impl Iterator<Item = String>) {
     }
 }
 
-/// Removes the pins of an agent that was killed.
+/// Removes what an agent that has ended left in the kernel.
 pub(super) fn remove_pins(path: &Path) {
-    // There are none after an agent that ended in order.
-    let _ = fs::remove_dir_all(path);
+    if let Err(error) = mesh_agent::kernel::pin::uninstall(path) {
+        eprintln!("world: {error}");
+    }
 }
 
 /// Writes a file that programs in the namespace see under `/etc` (`ip netns exec` mounts it there).
@@ -76,10 +78,16 @@ fn remove_etc(netns: &str) {
 }
 
 fn leftovers(folder: &Path) -> impl Iterator<Item = String> + use<> {
+    names_in(folder).filter(|name| is_leftover(name))
+}
+
+fn names_in(folder: &Path) -> impl Iterator<Item = String> + use<> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| is_leftover(name))
+    entries.filter_map(|entry| entry.file_name().into_string().ok())
 }
 
 const NETNS: &str = "/run/netns";
 const NETNS_ETC: &str = "/etc/netns";
-const BPFFS: &str = "/sys/fs/bpf";
+pub(super) const BPFFS: &str = "/sys/fs/bpf";
+/// What stands for a dot there.
+pub(super) const DOT: &str = "_";
