@@ -60,6 +60,8 @@ fn a_workload_that_comes_back_is_meshed_again() -> anyhow::Result<()> {
         ([service(vips(80)[0], http(all_to("server")))], [cluster("server", &server.at(8080)[..1])]);
     let agent = mesh(&world, &["client", "server"], &listeners, &clusters)?;
     let (reached, reaches) = (world.pod("client"), vips(80)[0]);
+    let held = || Footprint::of(agent.pid()).map(|held| (held.programs.len(), held.maps.len()));
+    let before = held()?;
     for round in 0..3 {
         // Its own connections are steered, and it is where others find it.
         let _http_server = server.enter(|| HttpServer::start(server.at(8080)[0], "server"))?;
@@ -78,6 +80,11 @@ fn a_workload_that_comes_back_is_meshed_again() -> anyhow::Result<()> {
             std::thread::sleep(Duration::from_millis(1500));
         }
         world.revive("server")?;
+    }
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while held()? != before {
+        assert!(Instant::now() < deadline, "programs and maps before {before:?}, now {:?}", held()?);
+        std::thread::sleep(Duration::from_millis(50));
     }
     Ok(())
 }

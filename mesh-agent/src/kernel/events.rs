@@ -5,6 +5,7 @@
 //! the ring, whose size is the bound.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
@@ -20,7 +21,7 @@ use mesh_common::event::{self as raw, Event as Record};
 use mesh_common::flow::{Addr, PortBe};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{AbortHandle, LocalSet, spawn_local};
 use tracing::warn;
 
 use crate::model::event::{Event, Kind, Numbers, Reason};
@@ -32,33 +33,50 @@ pub(crate) type Ring = RingBuf<MapData>;
 /// Where events go.
 pub(crate) type Sink = Box<dyn FnMut(Event) + Send>;
 
+/// Whose programs fill a ring; `None` are those that serve all pods.
+type Owner = Option<PodId>;
+
+enum Change {
+    Added(Owner, Box<Ring>),
+    Retired(PodId),
+}
+
 /// The thread that reads the rings. Ends when dropped.
 #[derive(Debug)]
 pub(crate) struct EventThread {
-    rings: Option<Sender<Ring>>,
+    changes: Option<Sender<Change>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl EventThread {
     pub(crate) fn start(sink: Sink) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (rings, added) = channel(MAX_WORKLOADS as usize);
-        let work = move || LocalSet::new().block_on(&runtime, follow_all(added, sink));
+        let (changes, made) = channel(MAX_WORKLOADS as usize);
+        let work = move || LocalSet::new().block_on(&runtime, follow_all(made, sink));
         let thread = thread::Builder::new().name("kernel-events".to_owned()).spawn(work)?;
-        Ok(Self { rings: Some(rings), thread: Some(thread) })
+        Ok(Self { changes: Some(changes), thread: Some(thread) })
     }
 
     /// One more ring to read.
-    pub(crate) fn add(&self, ring: Ring) {
-        if self.rings.as_ref().is_some_and(|rings| rings.try_send(ring).is_err()) {
-            warn!("events of a pod's inbound program are not read: too many rings at once");
+    pub(crate) fn add(&self, owner: Owner, ring: Ring) {
+        self.tell(Change::Added(owner, Box::new(ring)));
+    }
+
+    /// That pod's program ends: its ring is read a little longer, then freed.
+    pub(crate) fn retire(&self, pod: PodId) {
+        self.tell(Change::Retired(pod));
+    }
+
+    fn tell(&self, change: Change) {
+        if self.changes.as_ref().is_some_and(|changes| changes.try_send(change).is_err()) {
+            warn!("a pod came or went, and the thread that reads its events was not told: too many at once");
         }
     }
 }
 
 impl Drop for EventThread {
     fn drop(&mut self) {
-        drop(self.rings.take());
+        drop(self.changes.take());
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -66,12 +84,25 @@ impl Drop for EventThread {
 }
 
 /// Ends, and its rings' tasks with it, when nobody can add a ring any more.
-async fn follow_all(mut added: Receiver<Ring>, sink: Sink) {
+async fn follow_all(mut changes: Receiver<Change>, sink: Sink) {
     let sink = Rc::new(RefCell::new(sink));
-    while let Some(ring) = added.recv().await {
-        match wait_for(ring) {
-            Ok(ring) => drop(spawn_local(follow(ring, Rc::clone(&sink)))),
-            Err(error) => warn!(%error, "a ring of events cannot be waited for; its events are lost"),
+    let mut readers: HashMap<PodId, AbortHandle> = HashMap::new();
+    while let Some(change) = changes.recv().await {
+        match change {
+            Change::Added(owner, ring) => match wait_for(*ring) {
+                Ok(ring) => {
+                    let reader = spawn_local(follow(ring, Rc::clone(&sink))).abort_handle();
+                    readers.extend(owner.map(|pod| (pod, reader)));
+                }
+                Err(error) => warn!(%error, "a ring of events cannot be waited for; its events are lost"),
+            },
+            Change::Retired(pod) => {
+                let Some(reader) = readers.remove(&pod) else { continue };
+                spawn_local(async move {
+                    tokio::time::sleep(LAST_WORDS).await;
+                    reader.abort();
+                });
+            }
         }
     }
 }
@@ -164,6 +195,8 @@ fn end(addr: Addr, port: PortBe) -> SocketAddr {
 }
 
 const REST: Duration = Duration::from_millis(10);
+/// How long the ends of a pod's connections may come after its own.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// A full ring and more: a limit for what is written while it is read.
 const MOST_AT_ONCE: usize = 1 << 14;
 

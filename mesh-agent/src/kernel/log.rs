@@ -11,30 +11,45 @@ use std::time::Duration;
 
 use aya_log::EbpfLogger;
 
+use crate::model::flow::PodId;
+
 /// Reads one ring; what it reads goes to the `log` crate, which tracing's subscriber listens to.
 pub(crate) type Logger = EbpfLogger<&'static dyn ::log::Log>;
+
+/// Whose programs fill a ring; `None` are those that serve all pods.
+type Owner = Option<PodId>;
+
+enum Change {
+    Added(Owner, Box<Logger>),
+    Retired(PodId),
+}
 
 /// The thread that empties the rings. Ends when dropped.
 #[derive(Debug)]
 pub(crate) struct LogThread {
-    rings: Sender<Logger>,
+    changes: Sender<Change>,
     ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl LogThread {
     pub(crate) fn start() -> std::io::Result<Self> {
-        let (rings, added) = mpsc::channel();
+        let (changes, made) = mpsc::channel();
         let ended = Arc::new(AtomicBool::new(false));
         let end = Arc::clone(&ended);
-        let thread = thread::Builder::new().name("kernel-log".to_owned()).spawn(move || empty(&added, &end))?;
-        Ok(Self { rings, ended, thread: Some(thread) })
+        let thread = thread::Builder::new().name("kernel-log".to_owned()).spawn(move || empty(&made, &end))?;
+        Ok(Self { changes, ended, thread: Some(thread) })
     }
 
     /// One more ring to empty.
-    pub(crate) fn add(&self, ring: Logger) {
+    pub(crate) fn add(&self, owner: Owner, ring: Logger) {
         // The thread ends only when this value is dropped.
-        let _ = self.rings.send(ring);
+        let _ = self.changes.send(Change::Added(owner, Box::new(ring)));
+    }
+
+    /// That pod's program has ended: its ring is emptied once more, then freed.
+    pub(crate) fn retire(&self, pod: PodId) {
+        let _ = self.changes.send(Change::Retired(pod));
     }
 }
 
@@ -47,13 +62,20 @@ impl Drop for LogThread {
     }
 }
 
-fn empty(added: &Receiver<Logger>, end: &AtomicBool) {
-    let mut rings = Vec::new();
+fn empty(changes: &Receiver<Change>, end: &AtomicBool) {
+    let mut rings: Vec<(Owner, Logger)> = Vec::new();
     loop {
         // Looked at before the rings, so that what was logged last is still read.
         let last = end.load(Ordering::Relaxed);
-        rings.extend(added.try_iter());
-        rings.iter_mut().for_each(Logger::flush);
+        let mut retired = Vec::new();
+        for change in changes.try_iter() {
+            match change {
+                Change::Added(owner, ring) => rings.push((owner, *ring)),
+                Change::Retired(pod) => retired.push(pod),
+            }
+        }
+        rings.iter_mut().for_each(|(_, ring)| ring.flush());
+        rings.retain(|(owner, _)| owner.is_none_or(|pod| !retired.contains(&pod)));
         if last {
             return;
         }

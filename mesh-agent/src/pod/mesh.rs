@@ -117,7 +117,7 @@ pub struct Mesh {
     folder: Folder,
     persist: bool,
     log: Option<LogThread>,
-    rings: Vec<Ring>,
+    rings: Vec<(Option<PodId>, Ring)>,
     events: Option<EventThread>,
     watched: AgentMarks,
     own_cgroup: OwnCgroup,
@@ -172,7 +172,7 @@ impl Mesh {
         let excluded = Excluded::new(&config.kernel.exclude_ports, &config.kernel.exclude_cidrs);
         let log = if options.kernel_log { Some(LogThread::start().map_err(MeshError::Log)?) } else { None };
         if let (Some(log), Some(ring)) = (&log, parts.logger) {
-            log.add(ring);
+            log.add(None, ring);
         }
         let last = members.iter().map(|member| member.pod.id).max().unwrap_or(PodId(0));
         let mut mesh = Self {
@@ -188,7 +188,7 @@ impl Mesh {
             folder,
             persist: config.kernel.persist,
             log,
-            rings: vec![parts.events],
+            rings: vec![(None, parts.events)],
             events: None,
             watched: AgentMarks::new(parts.watched),
             steering: Arc::new(KernelSteering::new(parts.hidden, parts.legs)),
@@ -246,6 +246,9 @@ impl Mesh {
             warn!(workload = %member.pod.workload.name, "the workload is gone: its network namespace or cgroup was removed");
             self.pods.retain(|pod| pod.id != member.pod.id);
             self.listeners.retain(|listener| listener.pod.id != member.pod.id);
+            self.rings.retain(|(owner, _)| *owner != Some(member.pod.id));
+            self.events.iter().for_each(|events| events.retire(member.pod.id));
+            self.log.iter().for_each(|log| log.retire(member.pod.id));
             self.seeker.miss(member.pod.workload.clone());
         }
         self.ticks = self.ticks.wrapping_add(1);
@@ -329,7 +332,7 @@ impl Mesh {
     /// [`MeshError::Events`].
     pub fn tell_events(&mut self, sink: impl FnMut(Event) + Send + 'static) -> Result<(), MeshError> {
         let thread = EventThread::start(Box::new(sink)).map_err(MeshError::Events)?;
-        self.rings.drain(..).for_each(|ring| thread.add(ring));
+        self.rings.drain(..).for_each(|(owner, ring)| thread.add(owner, ring));
         self.events = Some(thread);
         Ok(())
     }
@@ -354,11 +357,11 @@ impl Mesh {
                     Pinning { folder: &self.folder, persist: self.persist },
                 )?;
                 if let (Some(log), Some(ring)) = (&self.log, told.logger) {
-                    log.add(ring);
+                    log.add(Some(member.pod.id), ring);
                 }
                 match &self.events {
-                    Some(events) => events.add(told.events),
-                    None => self.rings.push(told.events),
+                    Some(events) => events.add(Some(member.pod.id), told.events),
+                    None => self.rings.push((Some(member.pod.id), told.events)),
                 }
                 self.listen(&member.pod, Direction::Inbound, listeners);
                 Some(inbound)
