@@ -1,7 +1,7 @@
 //! What this kernel and host can do for the mesh, found out by trying.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aya::maps::MapType;
 use aya::programs::ProgramType;
@@ -9,6 +9,7 @@ use aya::sys::{is_map_supported, is_program_supported};
 use mesh_common::names;
 
 use crate::kernel::cgroup::Cgroups;
+use crate::kernel::pin::folder;
 use crate::kernel::services::Limits;
 use crate::kernel::{bpffs, capability, loader, query};
 
@@ -43,6 +44,7 @@ pub fn probe() -> Vec<Finding> {
     findings.extend(MAP_TYPES.iter().map(map_type));
     findings.extend(programs());
     findings.push(foreign());
+    findings.extend(pinned());
     findings
 }
 
@@ -91,7 +93,7 @@ fn bpf_file_system() -> Finding {
     let path = Path::new(bpffs::DEFAULT_MOUNT);
     let detail = match bpffs::holds(path) {
         Ok(true) => "at /sys/fs/bpf",
-        _ => "not mounted; only `mesh-agent load` needs it, and mounts it",
+        _ => "not mounted; the agent mounts it",
     };
     Finding::new("bpf file system", Status::Have, detail)
 }
@@ -184,6 +186,30 @@ fn foreign() -> Finding {
         }
         Err(error) => Finding::new(name, Status::Degraded, format!("cannot be listed: {error}")),
     }
+}
+
+/// What agents have pinned where pins belong, whether they run or not.
+fn pinned() -> Vec<Finding> {
+    let folders = fs::read_dir(bpffs::DEFAULT_MOUNT).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut found: Vec<_> = folders.filter_map(|path| Some((folder::owner(&path)?, path))).collect();
+    found.sort_by(|(_, a), (_, b)| a.cmp(b));
+    let finding = |(owner, path): (folder::Owner, PathBuf)| {
+        let name = format!("pins at {}", path.display());
+        let abi = owner.abi;
+        match folder::holder(&path) {
+            Some(pid) => Finding::new(name, Status::Have, format!("of process {pid}, interface {abi}")),
+            None if folder::is_known(abi) => {
+                let detail = format!("interface {abi}; no agent runs: the next takes over, or mesh-agent uninstall");
+                Finding::new(name, Status::Have, detail)
+            }
+            None => {
+                let path = path.display();
+                let detail = format!("of another version, interface {abi}: mesh-agent uninstall --pin-path {path}");
+                Finding::new(name, Status::Degraded, detail)
+            }
+        }
+    };
+    found.into_iter().map(finding).collect()
 }
 
 /// Major and minor number.

@@ -23,6 +23,7 @@ fn links_stay_and_programs_are_replaced() -> anyhow::Result<()> {
     let world = world_or_skip!("client", "server");
     let scene = Scene::set(&world, "permissive")?;
     let mut agent = scene.start()?;
+    assert!(check(&world)?.contains(&format!("of process {}", agent.pid())), "{}", check(&world)?);
     let (before, maps) = (links(&world)?, maps(&world)?);
     assert_eq!(before.len(), names::CGROUP_PROGRAMS.len() + 2, "{before:?}");
     for killed in [true, false] {
@@ -54,6 +55,7 @@ fn an_unknown_interface_is_refused_and_left_alone() -> anyhow::Result<()> {
     let mut agent = scene.start()?;
     kill(&mut agent)?;
     say_interface(&world, ABI_VERSION + 1000)?;
+    assert!(check(&world)?.contains("degraded"), "{}", check(&world)?);
     let before = links(&world)?;
     let refused = scene.options.refuse(&scene.config)?;
     let text = refused.text();
@@ -142,6 +144,14 @@ fn an_agent_that_cannot_start_leaves_what_it_found() -> anyhow::Result<()> {
     assert!(!held.still_loaded()?.is_empty());
     assert_eq!(world.pod("client").enter(|| attempt(scene.address)).end, End::Denied);
     Ok(())
+}
+
+/// The line of `mesh-agent check` about the pins of this world.
+fn check(world: &World) -> anyhow::Result<String> {
+    let output = Command::new(harness::binaries::agent()?).arg("check").output()?;
+    let name = format!("pins at {} ", world.pin_path().display());
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().find(|line| line.starts_with(&name)).map(str::to_owned).with_context(|| format!("no pins: {text}"))
 }
 
 /// Makes the pins those of an agent of another version.

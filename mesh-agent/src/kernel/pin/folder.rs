@@ -188,6 +188,11 @@ pub(crate) fn owner(path: &Path) -> Option<Owner> {
     Some(Owner { abi, cgroup: u64::from_ne_bytes(*value.first_chunk()?) })
 }
 
+/// Whether this agent can go on from what one of version `abi` has pinned.
+pub(crate) fn is_known(abi: u32) -> bool {
+    kept(abi).is_ok()
+}
+
 /// The process that has the folder's lock: its agent, from its first moment on.
 pub(crate) fn holder(path: &Path) -> Option<u32> {
     let folder = fs::metadata(path).ok()?;
