@@ -42,7 +42,7 @@ fn soak_held() -> anyhow::Result<()> {
     let limit = descriptor_limit()?;
     anyhow::ensure!(limit >= 23_000, "a process of this machine has {limit} descriptors");
     // In an emulated machine: all the connections, and few that come and go.
-    soak(&Load { hold: 10_000, rate: 20, seconds: 5, patience: 6 * MINUTE })
+    soak(&Load { hold: 10_000, rate: 20, seconds: 5, patience: 10 * MINUTE })
 }
 
 fn soak(load: &Load) -> anyhow::Result<()> {

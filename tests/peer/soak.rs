@@ -39,8 +39,16 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
         let opened = churn(plan, &errors).await;
         let held_count = held.len();
         // The held ones have to work as well at the end as at the beginning.
-        for (n, mut stream) in held.into_iter().enumerate() {
-            errors.note(exchange(&mut stream, n as u64).await);
+        // A hundred at a time, as they were opened: one by one, it is waking up that takes the time.
+        let mut held = held.into_iter().zip(0_u64..).peekable();
+        while held.peek().is_some() {
+            let mut batch = JoinSet::new();
+            for (mut stream, n) in held.by_ref().take(100) {
+                batch.spawn(async move { exchange(&mut stream, n).await });
+            }
+            for done in batch.join_all().await {
+                errors.note(done);
+            }
         }
         let count = errors.count.load(Ordering::Relaxed);
         let first = errors.first.get().cloned().unwrap_or_default();

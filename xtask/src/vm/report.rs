@@ -74,7 +74,10 @@ impl Report {
 
     /// Whether everything is as it should be on this kernel.
     pub(crate) fn is_good(&self) -> bool {
-        let loads = |program: &Program| matches!(program.loaded, Loaded::Yes(_)) || self.series < OLDEST;
+        let loads = |program: &Program| match program.loaded {
+            Loaded::Yes(count) => count.is_none_or(|count| count <= MOST_VERIFIED),
+            Loaded::No(_) => self.series < OLDEST,
+        };
         self.programs.iter().all(loads) && self.scenarios.iter().all(|it| !matches!(it.outcome, Outcome::Fail(_)))
     }
 
@@ -95,9 +98,13 @@ impl Report {
     pub(crate) fn troubles(&self) -> String {
         let mut text = String::new();
         for Program { name, loaded } in &self.programs {
-            if let Loaded::No(why) = loaded {
-                let _ = writeln!(text, "  {name} does not load: {why}");
-            }
+            let _ = match loaded {
+                Loaded::No(why) => writeln!(text, "  {name} does not load: {why}"),
+                Loaded::Yes(Some(count)) if *count > MOST_VERIFIED => {
+                    writeln!(text, "  {name} takes {count} verified instructions, {MOST_VERIFIED} are allowed")
+                }
+                Loaded::Yes(_) => Ok(()),
+            };
         }
         for Scenario { name, outcome } in &self.scenarios {
             if let Outcome::Fail(why) = outcome {
@@ -168,3 +175,54 @@ fn cell(loaded: &Loaded) -> String {
 
 /// The agent's own: before it, pods cannot be told apart in every hook.
 const OLDEST: Series = Series(5, 15);
+
+/// A quarter of what the kernel allows: what the next kernel's verifier walks twice still loads.
+const MOST_VERIFIED: u32 = 250_000;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn report(series: Series, status: &str, detail: &str, told: Value) -> Result<Report> {
+        let kernel = Kernel { series, release: series.to_string(), image: "".into(), modules: "".into() };
+        let finding = json!({ "name": "program connect4", "status": status, "detail": detail });
+        let said = [json!({ "findings": [finding] }), json!({ "listed": ["a"] }), told, json!({ "done": true })];
+        Report::new(&kernel, &said)
+    }
+
+    fn told(passed: bool, output: &str) -> Value {
+        json!({ "scenario": "a", "passed": passed, "hung": false, "output": output })
+    }
+
+    #[test]
+    fn a_failure_is_excused_on_kernels_older_than_the_mesh_only() {
+        let of = |series| report(series, "missing", "unknown func", told(false, "Error: no program")).unwrap();
+        assert_eq!(of(Series(5, 10)).scenarios[0].outcome, Outcome::NotHere("connect4: unknown func".to_owned()));
+        assert!(of(Series(5, 10)).is_good());
+        assert_eq!(of(Series(6, 1)).scenarios[0].outcome, Outcome::Fail("Error: no program".to_owned()));
+        assert!(!of(Series(6, 1)).is_good());
+    }
+
+    #[test]
+    fn what_skips_itself_or_is_never_told_of_has_not_passed() {
+        let of = |told| report(Series(6, 1), "have", "verified, 7 instructions", told).unwrap();
+        assert_eq!(of(told(true, "skipped: no MPTCP")).scenarios[0].outcome, Outcome::NotHere("no MPTCP".to_owned()));
+        assert_eq!(of(told(true, "fine")).scenarios[0].outcome, Outcome::Pass);
+        assert!(!of(json!({})).is_good());
+    }
+
+    #[test]
+    fn a_program_has_a_budget() {
+        let of = |detail| report(Series(6, 1), "have", detail, told(true, "")).unwrap();
+        assert!(of("verified, 250000 instructions").is_good());
+        assert!(!of("verified, 250001 instructions").is_good() && of("verified").is_good());
+    }
+
+    #[test]
+    fn a_machine_that_did_not_end_proves_nothing() {
+        let kernel = Kernel { series: Series(6, 1), release: String::new(), image: "".into(), modules: "".into() };
+        assert!(Report::new(&kernel, &[json!({ "findings": [] })]).is_err());
+    }
+}

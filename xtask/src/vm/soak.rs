@@ -41,4 +41,4 @@ pub(crate) fn run(qemu: &Qemu, kernel: &Kernel, base: &Base, folder: &Path) -> R
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-const LONGEST: Duration = Duration::from_secs(1200);
+const LONGEST: Duration = Duration::from_secs(1500);
