@@ -290,3 +290,41 @@ fn a_client_that_never_reads_is_left() {
         while write.write_all(&flood).await.is_ok() {}
     });
 }
+
+/// Frames by dice: mostly sound heads, payloads that are sometimes right. Whatever comes, the connection ends in order.
+#[test]
+fn garbage_is_survived() {
+    run(async {
+        let world = world().await;
+        let mut state: u32 = 0x9e37_79b9;
+        let mut dice = move |sides: u32| {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            state % sides
+        };
+        for round in 0..300 {
+            let mut bytes = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
+            for _ in 0..dice(12) {
+                let mut payload: Vec<u8> = match dice(4) {
+                    0 => REQUEST.to_vec(),
+                    1 => vec![0; dice(20) as usize],
+                    2 => [REQUEST, b"\x40\x01x\x83\x1c\x64\x5f\xbe"].concat(),
+                    _ => (0..dice(40)).map(|_| dice(256) as u8).collect(),
+                };
+                if dice(3) == 0 && !payload.is_empty() {
+                    let at = dice(payload.len() as u32) as usize;
+                    payload[at] = dice(256) as u8;
+                }
+                bytes.extend(frame(dice(11) as u8, dice(64) as u8, dice(8), &payload));
+            }
+            let (mut client, task) = world.connect_to_task().await;
+            client.write_all(&bytes).await.expect("small enough to be taken");
+            client.shutdown().await.expect("open");
+            // The agent has to see the end, however far it got.
+            let mut rest = Vec::new();
+            let _ = client.read_to_end(&mut rest).await;
+            task.await.unwrap_or_else(|error| panic!("round {round}: {error}: {bytes:02x?}"));
+        }
+    });
+}

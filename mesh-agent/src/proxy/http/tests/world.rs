@@ -11,6 +11,7 @@ use bytes::BytesMut;
 use http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 
 use crate::drain;
 use crate::model::cluster::{BalancePolicy, Cluster, Discovery, Endpoint, Http2Options, UpstreamProtocol};
@@ -120,10 +121,14 @@ impl World {
 
     /// A client's connection to the agent.
     pub(super) async fn connect(&self) -> TcpStream {
+        self.connect_to_task().await.0
+    }
+
+    /// The same, and the task that serves it.
+    pub(super) async fn connect_to_task(&self) -> (TcpStream, JoinHandle<()>) {
         let (client, connection) = self.accept().await;
         let (worker, chain) = (Rc::clone(&self.worker), Arc::clone(&self.chain));
-        tokio::task::spawn_local(async move { serve(&worker, connection, &chain).await });
-        client
+        (client, tokio::task::spawn_local(async move { serve(&worker, connection, &chain).await }))
     }
 
     /// What the task of a connection weighs.
