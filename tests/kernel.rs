@@ -8,6 +8,8 @@
 mod command;
 #[path = "kernel/events.rs"]
 mod events;
+#[path = "kernel/evict.rs"]
+mod evict;
 #[path = "kernel/failure.rs"]
 mod failure;
 #[path = "kernel/inbound.rs"]

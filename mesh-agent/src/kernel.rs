@@ -24,6 +24,7 @@ pub(crate) mod capability;
 pub(crate) mod cgroup;
 mod claims;
 pub(crate) mod counters;
+pub(crate) mod direct;
 pub(crate) mod events;
 pub(crate) mod loader;
 pub(crate) mod log;

@@ -4,6 +4,7 @@
 //! listening socket per pod, direction, address family and data worker, and the answers to what the data path asks of the
 //! kernel. Dropping it detaches everything.
 
+mod evict;
 mod mesh;
 mod netns;
 mod own_cgroup;

@@ -16,7 +16,7 @@ use crate::rig_or_skip;
 use crate::service::{by_kernel, first_only, learn, services};
 
 /// A server that answers every datagram with its own address. Ends when dropped.
-struct Answers {
+pub(crate) struct Answers {
     end: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -50,7 +50,7 @@ impl Drop for Answers {
 }
 
 /// Runs `mesh-peer datagrams` in a pod; its peer, and of each answer who was asked, who it came from, who says to have sent it.
-fn datagrams(pod: &Pod, arguments: &[&str]) -> anyhow::Result<(Value, Vec<[String; 3]>)> {
+pub(crate) fn datagrams(pod: &Pod, arguments: &[&str]) -> anyhow::Result<(Value, Vec<[String; 3]>)> {
     let peer = harness::binaries::peer()?;
     let command = [&["datagrams"][..], arguments].concat();
     let output = pod.run(peer.to_str().context("a path of UTF-8")?, &command)?;
@@ -65,7 +65,7 @@ fn datagrams(pod: &Pod, arguments: &[&str]) -> anyhow::Result<(Value, Vec<[Strin
 }
 
 /// Servers on ports from 5301 on, IPv4 first, of the pod `server`.
-fn servers(rig: &Rig, count: u16, family: usize) -> anyhow::Result<(Vec<SocketAddr>, Vec<Answers>)> {
+pub(crate) fn servers(rig: &Rig, count: u16, family: usize) -> anyhow::Result<(Vec<SocketAddr>, Vec<Answers>)> {
     let addresses: Vec<_> = (0..count).map(|n| rig.pod("server").at(5301 + n)[family]).collect();
     let servers = addresses.iter().map(|&at| Answers::start(rig.pod("server"), at)).collect::<Result<_, _>>()?;
     Ok((addresses, servers))

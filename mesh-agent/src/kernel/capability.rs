@@ -20,17 +20,36 @@ pub(crate) const NEEDED: [Capability; 3] = [
     Capability { name: "CAP_SYS_ADMIN", purpose: "enter the network namespaces of workloads", bits: &[SYS_ADMIN] },
 ];
 
+/// Without it the mesh works, but nobody tells the app that an endpoint is gone to which the kernel sent it.
+pub(crate) const TO_BORROW_SOCKETS: Capability =
+    Capability { name: "CAP_SYS_PTRACE", purpose: "tell apps of endpoints that are gone", bits: &[SYS_PTRACE] };
+
 const NET_ADMIN: u32 = 12;
+const SYS_PTRACE: u32 = 19;
 const SYS_ADMIN: u32 = 21;
 /// Which `CAP_SYS_ADMIN` includes.
 const BPF: u32 = 39;
 
 /// Those that this process lacks.
 pub(crate) fn missing() -> io::Result<Vec<Capability>> {
+    let held = held()?;
+    Ok(NEEDED.into_iter().filter(|needed| !needed.is_among(held)).collect())
+}
+
+/// Whether it has this one.
+pub(crate) fn has(capability: &Capability) -> bool {
+    held().is_ok_and(|held| capability.is_among(held))
+}
+
+impl Capability {
+    fn is_among(&self, held: u64) -> bool {
+        self.bits.iter().any(|bit| held & (1 << bit) != 0)
+    }
+}
+
+fn held() -> io::Result<u64> {
     let status = fs::read_to_string("/proc/self/status")?;
-    let effective = effective(&status).ok_or(io::ErrorKind::InvalidData)?;
-    let has = |bit: &u32| effective & (1 << bit) != 0;
-    Ok(NEEDED.into_iter().filter(|needed| !needed.bits.iter().any(has)).collect())
+    effective(&status).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 fn effective(status: &str) -> Option<u64> {

@@ -14,6 +14,7 @@ use aya::{Ebpf, EbpfError, EbpfLoader};
 use aya_log::EbpfLogger;
 use mesh_common::accelerate::Leg;
 use mesh_common::config::INBOUND_EVENT_BYTES;
+use mesh_common::datagram::Flows;
 use mesh_common::event::Watched;
 use mesh_common::flow::{Family, Hidden};
 use mesh_common::names;
@@ -92,6 +93,7 @@ pub(crate) struct Parts {
     pub(crate) outbound: OutboundListeners,
     pub(crate) pulse: PulseMap,
     pub(crate) hidden: SkStorage<MapData, Hidden>,
+    pub(crate) flows: SkStorage<MapData, Flows>,
     pub(crate) legs: Option<SkStorage<MapData, Leg>>,
     pub(crate) counters: Counters,
     pub(crate) events: Ring,
@@ -164,6 +166,7 @@ pub(crate) fn load(log: bool, limits: Limits, accelerate: bool, folder: &Folder)
         outbound: OutboundListeners::new(take(&mut ebpf, names::OUTBOUND)?),
         pulse: take(&mut ebpf, names::PULSE)?,
         hidden: take(&mut ebpf, names::HIDDEN)?,
+        flows: take(&mut ebpf, names::FLOWS)?,
         legs: if accelerate { Some(take(&mut ebpf, names::LEGS)?) } else { None },
         counters: Counters::take(&mut ebpf)?,
         events: take(&mut ebpf, names::EVENTS)?,

@@ -39,7 +39,8 @@ pub enum Status {
 /// Looks at everything.
 #[must_use]
 pub fn probe() -> Vec<Finding> {
-    let mut findings = vec![kernel(), capabilities(), cgroup2(), bpf_file_system(), btf(), memlock(), ipv6()];
+    let mut findings =
+        vec![kernel(), capabilities(), borrowing(), cgroup2(), bpf_file_system(), btf(), memlock(), ipv6()];
     findings.extend(PROGRAM_TYPES.iter().map(program_type));
     findings.extend(MAP_TYPES.iter().map(map_type));
     findings.extend(programs());
@@ -80,6 +81,15 @@ fn capabilities() -> Finding {
         }
         Err(error) => Finding::new("capabilities", Status::Missing, format!("/proc/self/status: {error}")),
     }
+}
+
+fn borrowing() -> Finding {
+    let wanted = capability::TO_BORROW_SOCKETS;
+    if capability::has(&wanted) {
+        return Finding::new("borrowing sockets", Status::Have, wanted.name);
+    }
+    let detail = format!("without {}, nobody can {} to which the kernel sent them", wanted.name, wanted.purpose);
+    Finding::new("borrowing sockets", Status::Degraded, detail)
 }
 
 fn cgroup2() -> Finding {

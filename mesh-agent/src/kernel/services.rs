@@ -80,6 +80,11 @@ impl ServiceTable {
         Ok(Self { maps, limits, wanted, live, retired, left_out, last_set, in_use, looked: 0 })
     }
 
+    /// What the kernel should serve.
+    pub(crate) fn wanted(&self) -> &Services {
+        &self.wanted
+    }
+
     /// How many services found no room, or were refused by the kernel.
     pub(crate) fn left_out(&self) -> usize {
         self.left_out.len()

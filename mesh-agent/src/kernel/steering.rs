@@ -26,6 +26,13 @@ impl KernelSteering {
     }
 }
 
+impl KernelSteering {
+    /// What lies with a socket, if anything does.
+    pub(crate) fn hidden_end(&self, socket: BorrowedFd<'_>) -> Option<Hidden> {
+        lock(&self.hidden).get(&socket, 0).ok()
+    }
+}
+
 impl Steering for KernelSteering {
     fn original_destination(&self, pod: PodId, socket: BorrowedFd<'_>) -> Option<SocketAddr> {
         match lock(&self.hidden).get(&socket, 0) {

@@ -49,6 +49,10 @@ pub enum Protocol {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Services(pub BTreeMap<(Protocol, SocketAddr), Arc<Service>>);
 
+/// Endpoints that services no longer have, each with those services, and the endpoints each of these has left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lost(pub BTreeMap<(Protocol, SocketAddr), BTreeMap<SocketAddr, Vec<SocketAddr>>>);
+
 /// A service that needs no agent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Service {
@@ -56,6 +60,49 @@ pub struct Service {
     pub listener: ListenerName,
     /// Its endpoints, each with its share of all; those of a share that has none are `None`. Empty: it has none at all.
     pub shares: Vec<(Option<SocketAddr>, f64)>,
+}
+
+impl Lost {
+    /// What of this is still lost, with what is left now.
+    #[must_use]
+    pub fn as_of(&self, now: &Services) -> Self {
+        let mut lost = Self::default();
+        for (&(protocol, gone), services) in &self.0 {
+            for &address in services.keys() {
+                let Some(service) = now.0.get(&(protocol, address)) else { continue };
+                let left: Vec<_> = service.endpoints().collect();
+                if !left.contains(&gone) {
+                    lost.0.entry((protocol, gone)).or_default().insert(address, left);
+                }
+            }
+        }
+        lost
+    }
+}
+
+impl Services {
+    /// What services lose when `next` comes. One that is no service of the kernel's any more loses nothing: its connections go on
+    /// as they are, and new ones go another way.
+    #[must_use]
+    pub fn lost(&self, next: &Self) -> Lost {
+        let mut lost = Lost::default();
+        for (&(protocol, address), before) in &self.0 {
+            let Some(after) = next.0.get(&(protocol, address)).filter(|after| *after != before) else { continue };
+            let left: BTreeSet<_> = after.endpoints().collect();
+            for gone in before.endpoints().filter(|endpoint| !left.contains(endpoint)) {
+                let services = lost.0.entry((protocol, gone)).or_default();
+                services.entry(address).or_insert_with(|| left.iter().copied().collect());
+            }
+        }
+        lost
+    }
+}
+
+impl Service {
+    /// Those that are ever chosen.
+    fn endpoints(&self) -> impl Iterator<Item = SocketAddr> {
+        self.shares.iter().filter(|(_, share)| *share > 0.0).filter_map(|(endpoint, _)| *endpoint)
+    }
 }
 
 // No share is ever NaN: each is a quotient of positive integers.
@@ -115,5 +162,36 @@ impl<S: Shortcuts + ?Sized> Shortcuts for &mut S {
 
     fn learn(&mut self, next: &ByKernel) {
         (**self).learn(next);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn services(each: &[(&str, &[&str])]) -> Services {
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let service = |(name, endpoints): &(&str, &[&str])| {
+            let shares = endpoints.iter().map(|endpoint| (Some(address(endpoint)), 1.0)).collect();
+            ((Protocol::Tcp, address(name)), Arc::new(Service { listener: (*name).into(), shares }))
+        };
+        Services(each.iter().map(service).collect())
+    }
+
+    #[test]
+    fn what_is_lost_is_said_with_what_is_left() {
+        let before = services(&[("1.0.0.1:1", &["2.0.0.1:1", "2.0.0.2:1"]), ("1.0.0.2:1", &["2.0.0.1:1"])]);
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        assert_eq!(before.lost(&before.clone()), Lost::default());
+        // More endpoints, or no service of the kernel's any more: nothing is lost.
+        assert_eq!(before.lost(&services(&[("1.0.0.1:1", &["2.0.0.1:1", "2.0.0.2:1", "2.0.0.3:1"])])), Lost::default());
+        let lost = before.lost(&services(&[("1.0.0.1:1", &["2.0.0.2:1"]), ("1.0.0.2:1", &[])]));
+        let services = [(address("1.0.0.1:1"), vec![address("2.0.0.2:1")]), (address("1.0.0.2:1"), vec![])];
+        assert_eq!(lost, Lost([((Protocol::Tcp, address("2.0.0.1:1")), services.into())].into()));
+        // Back again, gone elsewhere, and no longer a service.
+        assert_eq!(lost.as_of(&before), Lost::default());
+        let now = self::services(&[("1.0.0.2:1", &["2.0.0.3:1"])]);
+        let services = [(address("1.0.0.2:1"), vec![address("2.0.0.3:1")])];
+        assert_eq!(lost.as_of(&now), Lost([((Protocol::Tcp, address("2.0.0.1:1")), services.into())].into()));
     }
 }

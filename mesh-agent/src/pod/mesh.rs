@@ -1,6 +1,6 @@
 //! The mesh on this node, from the configured workloads to sockets that listen inside them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
@@ -15,6 +15,7 @@ use tracing::{debug, info, warn};
 
 use crate::kernel::cgroup::{CgroupError, Cgroups};
 use crate::kernel::counters::{Count, Counters};
+use crate::kernel::direct::DirectSockets;
 use crate::kernel::events::{EventThread, Ring};
 use crate::kernel::loader::{self, Inbound, KernelError, Pinning, Programs};
 use crate::kernel::log::LogThread;
@@ -31,8 +32,9 @@ use crate::kernel::sync::Sync;
 use crate::model::config::Acceleration;
 use crate::model::event::Event;
 use crate::model::flow::{Direction, Pod, PodId, Steering};
-use crate::model::service::{ByKernel, Claimed, Shortcuts};
+use crate::model::service::{ByKernel, Claimed, Claims, Shortcuts};
 use crate::model::{config, workload};
+use crate::pod::evict::Evictor;
 use crate::pod::netns::{Netns, NetnsError};
 use crate::pod::own_cgroup::{OwnCgroup, OwnCgroupError};
 use crate::pod::registry::{self, Key, Member, RegistryError};
@@ -94,6 +96,9 @@ pub enum MeshError {
     /// Their maps.
     #[error(transparent)]
     Tables(#[from] TableError),
+    /// The thread that tells apps of endpoints that are gone.
+    #[error("cannot start the thread that looks after connections whose endpoint is gone")]
+    Evictions(#[source] std::io::Error),
     /// The thread that reads the programs' log.
     #[error("cannot start the thread that reads the kernel programs' log")]
     Log(#[source] std::io::Error),
@@ -108,6 +113,8 @@ pub struct Mesh {
     sync: Sync,
     services: ServiceTable,
     outbound: OutboundListeners,
+    /// Of what comes in, what is the agent's.
+    inbound: Claims,
     members: Vec<Running>,
     counters: Counters,
     steers: bool,
@@ -124,6 +131,7 @@ pub struct Mesh {
     steering: Arc<dyn Steering>,
     seeker: Seeker,
     options: Options,
+    evictor: Evictor,
     pods: Vec<Arc<Pod>>,
     listeners: Vec<PodListener>,
 }
@@ -175,10 +183,14 @@ impl Mesh {
             log.add(None, ring);
         }
         let last = members.iter().map(|member| member.pod.id).max().unwrap_or(PodId(0));
+        let steering = Arc::new(KernelSteering::new(parts.hidden, parts.legs));
+        let direct = DirectSockets::new(Arc::clone(&steering), parts.flows);
         let mut mesh = Self {
             sync,
             services: ServiceTable::new(Box::new(parts.services), options.limits)?,
             outbound: parts.outbound,
+            // Until it is told otherwise.
+            inbound: Claims { all: true, ..Claims::default() },
             members: Vec::new(),
             counters: parts.counters,
             steers: true,
@@ -191,7 +203,8 @@ impl Mesh {
             rings: vec![(None, parts.events)],
             events: None,
             watched: AgentMarks::new(parts.watched),
-            steering: Arc::new(KernelSteering::new(parts.hidden, parts.legs)),
+            steering,
+            evictor: Evictor::start(direct).map_err(MeshError::Evictions)?,
             seeker: Seeker::new(&config.trust_domain, home, cgroups.clone(), last),
             options,
             pods: Vec::new(),
@@ -321,8 +334,8 @@ impl Mesh {
 
     /// Reads what the kernel programs counted so far: name, help, value. For another thread to keep.
     pub fn counter_reader(&self) -> impl Fn() -> Vec<Count> + Send + std::marker::Sync + 'static {
-        let counters = self.counters.clone();
-        move || counters.read()
+        let (counters, evictions) = (self.counters.clone(), self.evictor.counts());
+        move || counters.read().into_iter().chain(evictions()).collect()
     }
 
     /// Has the events of the kernel programs told to `sink`, on a thread of its own. Those from before have waited. To be
@@ -372,7 +385,9 @@ impl Mesh {
             }
         };
         self.pods.push(Arc::clone(&member.pod));
-        self.members.push(Running { member, outbound: ports, inbound, claimed: Claimed::All });
+        // A pod that comes back is told at the next look what those that stayed know.
+        let claimed = self.inbound.of(&member.pod.workload.addresses);
+        self.members.push(Running { member, outbound: ports, inbound, claimed });
         Ok(())
     }
 
@@ -426,7 +441,13 @@ impl Shortcuts for Mesh {
     }
 
     fn learn(&mut self, next: &ByKernel) {
+        let before = self.services.wanted().clone();
         self.services.learn(&next.services);
+        self.evictor.changed(&before, &next.services, || {
+            let each = self.members.iter().map(|it| (it.member.netns.cookie(), Arc::clone(&it.member.netns)));
+            each.collect::<BTreeMap<_, _>>().into_values().collect()
+        });
+        self.inbound = next.inbound.clone();
         for running in &mut self.members {
             running.claim(next.inbound.of(&running.member.pod.workload.addresses));
         }

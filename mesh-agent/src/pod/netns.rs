@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{io, process};
@@ -75,6 +76,11 @@ impl Netns {
     /// The kernel's number for it, never used twice.
     pub(crate) fn cookie(&self) -> u64 {
         self.cookie
+    }
+
+    /// Device and inode of its file: the same for everything that is in it.
+    pub(crate) fn inode(&self) -> io::Result<(u64, u64)> {
+        self.file.metadata().map(|metadata| (metadata.dev(), metadata.ino()))
     }
 
     /// Whether the agent itself lives here.

@@ -1,0 +1,175 @@
+//! Connections past the agent whose endpoint is gone: nobody would tell their apps, so they are told here.
+//!
+//! The agent closes what it carries itself. A connection that the kernel sent to an endpoint is the app's own socket, and while its
+//! packets lead nowhere the app may wait for minutes. So TCP is reset, and connected UDP is connected to another endpoint; what
+//! is unconnected chooses anew by itself. The kernel's own way (`INET_DIAG_DESTROY`) is not compiled into every kernel. This
+//! one works on all: `/proc` says which sockets of a namespace talk to the endpoint and which process has them, `pidfd_getfd`
+//! (Linux 5.6, `CAP_SYS_PTRACE`) borrows the socket, and what lies with it says whether a service led it there.
+//!
+//! On a thread of its own, since `/proc` takes as long as there are processes. Only those in the namespace of a workload are
+//! looked at. What no such process has is counted: it may be a socket on its way between two.
+
+mod act;
+mod find;
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tracing::{debug, warn};
+
+use crate::kernel::counters::Count;
+use crate::kernel::direct::DirectSockets;
+use crate::model::service::{Lost, Services};
+use crate::pod::netns::Netns;
+
+/// Tells apps of endpoints that are gone. Ends when dropped.
+pub(crate) struct Evictor {
+    jobs: Option<SyncSender<Job>>,
+    now: Arc<Mutex<Services>>,
+    counts: Arc<Counts>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What was done.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    reset: AtomicU64,
+    moved: AtomicU64,
+    missed: AtomicU64,
+}
+
+/// Look for these, in these namespaces.
+struct Job {
+    lost: Lost,
+    namespaces: Vec<Arc<Netns>>,
+}
+
+impl Evictor {
+    pub(crate) fn start(sockets: DirectSockets) -> io::Result<Self> {
+        let (jobs, queue) = sync_channel(QUEUE);
+        let counts = Arc::<Counts>::default();
+        let now = Arc::<Mutex<Services>>::default();
+        let (counted, current) = (Arc::clone(&counts), Arc::clone(&now));
+        let work = move || work(&queue, &sockets, &current, &counted);
+        let thread = thread::Builder::new().name("evictions".to_owned()).spawn(work)?;
+        Ok(Self { jobs: Some(jobs), now, counts, thread: Some(thread) })
+    }
+
+    /// The kernel serves `next` instead of `before`; workloads live in these namespaces.
+    pub(crate) fn changed(&self, before: &Services, next: &Services, namespaces: impl FnOnce() -> Vec<Arc<Netns>>) {
+        let lost = before.lost(next);
+        self.now.lock().unwrap_or_else(PoisonError::into_inner).clone_from(next);
+        if lost.0.is_empty() {
+            return;
+        }
+        let namespaces = namespaces();
+        let sent = self.jobs.as_ref().map(|jobs| jobs.try_send(Job { lost, namespaces }));
+        if let Some(Err(TrySendError::Full(job))) = sent {
+            self.counts.missed.fetch_add(job.lost.0.len() as u64, Ordering::Relaxed);
+            warn!(
+                endpoints = job.lost.0.len(),
+                "endpoints go faster than their connections can be looked for; some stay"
+            );
+        }
+    }
+
+    /// Reads what was done so far. For another thread to keep.
+    pub(crate) fn counts(&self) -> impl Fn() -> [Count; 3] + Send + Sync + 'static {
+        let counts = Arc::clone(&self.counts);
+        move || {
+            let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+            [
+                (
+                    "evicted_tcp",
+                    "TCP connections past the agent reset because their endpoint is gone",
+                    read(&counts.reset),
+                ),
+                ("evicted_udp", "Connected UDP sockets moved because their endpoint is gone", read(&counts.moved)),
+                ("evictions_missed", "Sockets or endpoints that could not be looked after", read(&counts.missed)),
+            ]
+        }
+    }
+}
+
+impl Drop for Evictor {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            warn!("the thread that tells apps of endpoints that are gone has failed");
+        }
+    }
+}
+
+/// Every job is done at once, and once more when all is sure to be over that began before: a program in the kernel may just have
+/// chosen the endpoint.
+fn work(queue: &Receiver<Job>, sockets: &DirectSockets, now: &Mutex<Services>, counts: &Counts) {
+    let mut again: VecDeque<(Instant, Job)> = VecDeque::new();
+    loop {
+        let wait = again.front().map_or(IDLE, |(at, _)| at.saturating_duration_since(Instant::now()));
+        match queue.recv_timeout(wait) {
+            Ok(job) => {
+                run(&job, sockets, now, counts);
+                again.push_back((Instant::now() + SETTLE, job));
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                if let Some((_, job)) = again.pop_front() {
+                    run(&job, sockets, now, counts);
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        // No more waits here than in the queue.
+        while again.len() > QUEUE {
+            again.pop_front();
+        }
+    }
+}
+
+fn run(job: &Job, sockets: &DirectSockets, now: &Mutex<Services>, counts: &Counts) {
+    // What came back meanwhile is not lost, and what is left may be more or less than it was.
+    let lost = job.lost.as_of(&now.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut wanted = find::sockets(&job.namespaces, &lost);
+    if wanted.is_empty() {
+        return;
+    }
+    let found = wanted.len();
+    find::held(&job.namespaces, &mut wanted, |socket, endpoint| {
+        match act::evict(socket.as_fd(), endpoint, &lost, sockets) {
+            Ok(act::Done::Reset) => drop(counts.reset.fetch_add(1, Ordering::Relaxed)),
+            Ok(act::Done::Moved) => drop(counts.moved.fetch_add(1, Ordering::Relaxed)),
+            Ok(act::Done::NotOurs) => {}
+            Err(error) => {
+                counts.missed.fetch_add(1, Ordering::Relaxed);
+                warn!(endpoint = %endpoint.1, %error, "an endpoint is gone, and one of its connections cannot be told");
+            }
+        }
+    });
+    if !wanted.is_empty() {
+        counts.missed.fetch_add(wanted.len() as u64, Ordering::Relaxed);
+        warn!(
+            sockets = wanted.len(),
+            "sockets that talk to endpoints that are gone cannot be borrowed; is CAP_SYS_PTRACE there?"
+        );
+    }
+    debug!(
+        found,
+        missed = wanted.len(),
+        endpoints = job.lost.0.len(),
+        "looked for connections of endpoints that are gone"
+    );
+}
+
+/// Changes that may wait. One takes as long as it takes to look through the workloads' processes.
+const QUEUE: usize = 64;
+/// When a job is done for the second time.
+const SETTLE: Duration = Duration::from_secs(1);
+/// Nothing waits.
+const IDLE: Duration = Duration::from_secs(3600);
