@@ -245,7 +245,8 @@ impl Pair {
         if unanswered > MOST_UNANSWERED {
             return Err(Limit::Unanswered);
         }
-        if sent > SHARE {
+        // Not in the midst of a turn: a reader that has taken all so far cannot be misled by bytes in two queues.
+        if sent > SHARE && self.unanswered[at] == 0 {
             return Err(Limit::Share);
         }
         self.unanswered[at] = unanswered;

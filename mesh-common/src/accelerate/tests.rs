@@ -58,6 +58,19 @@ fn answers_do_not_stretch_the_share() {
     }
     assert_eq!(pair.admit(Side::Connecting, 1), Err(Limit::Share));
     assert_eq!(pair.admit(Side::Accepting, 1), Ok(()));
+
+    // A turn that began before is not cut in two.
+    let mut pair = Pair::new(0, 0, [Path::Undecided; 2]);
+    for _ in 1..SHARE / MOST_UNANSWERED {
+        assert_eq!(pair.admit(Side::Connecting, message), Ok(()));
+        pair.answer(Side::Accepting);
+    }
+    assert_eq!(pair.admit(Side::Connecting, message - 1), Ok(()));
+    pair.answer(Side::Accepting);
+    assert_eq!(pair.admit(Side::Connecting, 1), Ok(()));
+    assert_eq!(pair.admit(Side::Connecting, 1), Ok(()));
+    pair.answer(Side::Accepting);
+    assert_eq!(pair.admit(Side::Connecting, 1), Err(Limit::Share));
 }
 
 #[test]
