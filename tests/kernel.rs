@@ -20,6 +20,8 @@ mod life;
 mod odd;
 #[path = "kernel/outbound.rs"]
 mod outbound;
+#[path = "kernel/policy.rs"]
+mod policy;
 #[path = "kernel/rig.rs"]
 mod rig;
 #[path = "kernel/service.rs"]

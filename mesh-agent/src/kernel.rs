@@ -33,6 +33,7 @@ pub(crate) mod marks;
 pub(crate) mod outbound;
 pub mod pin;
 pub(crate) mod plan;
+pub(crate) mod policy;
 pub mod probe;
 pub(crate) mod pulse;
 mod query;

@@ -8,6 +8,7 @@ mod evict;
 mod mesh;
 mod netns;
 mod own_cgroup;
+mod policies;
 mod registry;
 mod seeker;
 mod sockets;

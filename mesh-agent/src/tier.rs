@@ -7,19 +7,21 @@
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use crate::model::authz::Rules;
 use crate::model::filter::DEFAULT_IDLE_TIMEOUT;
 use crate::model::flow::Direction;
 use crate::model::listener::ChainMatch;
-use crate::model::service::{ByKernel, Claims, Protocol, Service, Services};
+use crate::model::service::{ByKernel, Claims, Protocol, Service, Services, Straight};
 use crate::snapshot::{LiveChain, LiveFilter, LiveListener, LiveUdp, Snapshot, TcpChain};
 
 /// What the kernel does by itself under this snapshot.
 #[must_use]
 pub fn by_kernel(snapshot: &Snapshot) -> ByKernel {
-    ByKernel { services: services(snapshot), inbound: claims(snapshot) }
+    ByKernel { services: services(snapshot), inbound: claims(snapshot), rules: rules(snapshot) }
 }
 
 /// What comes in must see the agent where some listener could take it. What no listener takes would pass through the agent as it
@@ -29,9 +31,33 @@ fn claims(snapshot: &Snapshot) -> Claims {
     for live in snapshot.listeners().iter().filter(|live| live.config.direction == Direction::Inbound) {
         let address = live.config.address;
         claims.all |= live.config.catch_all;
-        claims.ports.insert(((!address.ip().is_unspecified()).then_some(address.ip()), address.port()));
+        let ip = (!address.ip().is_unspecified()).then_some(address.ip());
+        claims.ports.insert((ip, address.port()));
+        claims.straight.extend(straight(snapshot, live, ip));
     }
     claims
+}
+
+/// A listener that does no more than ask its policy, if its one endpoint is the workload itself.
+fn straight(snapshot: &Snapshot, live: &LiveListener, address: Option<IpAddr>) -> Option<Straight> {
+    let config = &live.config;
+    let chain = only_chain(live)?;
+    if config.bind || config.catch_all || config.detect.is_some() || chain.authorization.is_empty() {
+        return None;
+    }
+    let shares = bytes_only(chain).and_then(|tcp| multiply_out(snapshot, tcp))?;
+    let [(Some(endpoint), _)] = shares.as_slice() else { return None };
+    let same = endpoint.port() == config.address.port() && endpoint.is_ipv4() == config.address.is_ipv4();
+    same.then(|| Straight { address, endpoint: *endpoint, rules: chain.authorization.as_slice().into() })
+}
+
+/// Who may connect to the services.
+fn rules(snapshot: &Snapshot) -> BTreeMap<SocketAddr, Arc<[Rules]>> {
+    let rules = |live: &Arc<LiveListener>| {
+        let chain = only_chain(live).filter(|chain| !chain.authorization.is_empty())?;
+        shares(snapshot, live).map(|_| (live.config.address, chain.authorization.as_slice().into()))
+    };
+    snapshot.listeners().iter().filter_map(rules).collect()
 }
 
 /// Every service of the snapshot that needs no agent.
@@ -56,21 +82,18 @@ fn shares(snapshot: &Snapshot, live: &LiveListener) -> Option<Vec<(Option<Socket
     if !is_service || config.address.ip().is_unspecified() || config.detect.is_some() {
         return None;
     }
-    let chain = only_chain(live)?;
-    // The agent asks the policy.
-    if !chain.authorization.is_empty() {
-        return None;
-    }
-    let LiveFilter::Tcp(tcp) = &chain.filter else { return None };
-    // The kernel closes nothing that is idle. Envoy's hour, which nobody asked for, is given up for a connection that costs
-    // nothing; a time that was written down is kept.
-    if tcp.config.idle_timeout.is_some_and(|timeout| timeout != DEFAULT_IDLE_TIMEOUT) {
-        return None;
-    }
-    multiply_out(snapshot, tcp).filter(|shares| {
+    multiply_out(snapshot, bytes_only(only_chain(live)?)?).filter(|shares| {
         // An app's socket for IPv4 reaches no IPv6, and one for IPv6 may be told to speak nothing else.
         shares.iter().all(|(endpoint, _)| endpoint.is_none_or(|it| it.is_ipv4() == config.address.is_ipv4()))
     })
+}
+
+/// The TCP proxy of a chain that has nothing to do but move bytes.
+fn bytes_only(chain: &LiveChain) -> Option<&TcpChain> {
+    let LiveFilter::Tcp(tcp) = &chain.filter else { return None };
+    // The kernel closes nothing that is idle. Envoy's hour, which nobody asked for, is given up for a connection that costs
+    // nothing; a time that was written down is kept.
+    tcp.config.idle_timeout.is_none_or(|timeout| timeout == DEFAULT_IDLE_TIMEOUT).then_some(&**tcp)
 }
 
 /// UDP has no agent to go through. Of names that have addresses of both families, those of the listener's count.

@@ -46,6 +46,15 @@ pub const MAX_HANDSHAKES: u32 = 16384;
 /// Destinations (CIDRs) that may be excluded.
 pub const MAX_EXCLUDED_CIDRS: u32 = 4096;
 
+/// Destinations that have a policy.
+pub const MAX_RULED: u32 = 16384;
+
+/// Sets of rules, of which destinations with the same policy share one; those on their way out count, too.
+pub const MAX_RULE_SETS: u32 = 8192;
+
+/// Networks, blocks of ports and workloads that all sets tell apart.
+pub const MAX_RULE_ENTRIES: u32 = 131_072;
+
 /// Bytes of the ring of events: some 7000 records. The agent empties it a hundred times a second.
 pub const EVENT_BYTES: u32 = 1 << 20;
 

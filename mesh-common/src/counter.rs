@@ -90,11 +90,17 @@ pub enum Counter {
     InboundPassedNoAgent,
     /// Connections to enforced workloads dropped because there is no agent.
     InboundDeniedNoAgent,
+    /// Connections of workloads to services that a policy refused.
+    DeniedPolicy,
+    /// Connections to workloads that a policy refused.
+    InboundDeniedPolicy,
+    /// Failures: a policy is not whole.
+    NoPolicy,
 }
 
 impl Counter {
     /// All of them, each at its own place.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 46] = [
         Self::Steered,
         Self::Direct,
         Self::PassedLocal,
@@ -138,6 +144,9 @@ impl Counter {
         Self::DeniedNoAgent,
         Self::InboundPassedNoAgent,
         Self::InboundDeniedNoAgent,
+        Self::DeniedPolicy,
+        Self::InboundDeniedPolicy,
+        Self::NoPolicy,
     ];
 
     /// Its index in the map.
@@ -165,6 +174,9 @@ impl Counter {
             Self::NoChoice => ("failed_no_choice", "Choosing an endpoint failed: it was replaced meanwhile"),
             Self::HandshakeMapFull => ("handshake_map_full", "Original addresses lost: too many handshakes at once"),
             Self::AcceptNoMemory => ("accept_no_memory", "Original addresses lost: no memory at the accepted socket"),
+            Self::DeniedPolicy => ("denied_policy", "Connections of workloads refused by a policy"),
+            Self::InboundDeniedPolicy => ("inbound_denied_policy", "Connections to workloads refused by a policy"),
+            Self::NoPolicy => ("failed_no_policy", "A policy could not be asked: it is not whole"),
             Self::InboundSteered => ("inbound_steered", "Connections to workloads sent to the agent"),
             Self::InboundLocal => ("inbound_local", "Connections to workloads from inside their namespace"),
             Self::InboundExcluded => ("inbound_excluded", "Connections to workloads at excluded ports or addresses"),

@@ -6,6 +6,7 @@
 
 use crate::counter::Counter;
 use crate::flow::{Addr, Family};
+use crate::policy::Judgement;
 use crate::service::Protocol;
 use crate::workload::{Mode, Workload};
 
@@ -84,6 +85,8 @@ pub enum Failure {
     AgentGone,
     /// The agent's last beat is too long ago.
     AgentSilent,
+    /// The rules that a destination names are not there, or not all of them.
+    NoPolicy,
 }
 
 /// What happens to the connection.
@@ -134,6 +137,17 @@ pub fn decide(workload: &Workload, question: Question) -> Verdict {
     }
 }
 
+/// What a policy makes of a connection that would go past the agent. Where the agent is between, it asks by itself.
+#[inline(always)]
+pub const fn by_policy(verdict: Verdict, judgement: Judgement, way: Way) -> Result<Verdict, Failure> {
+    match (judgement, way) {
+        (Judgement::Allowed, _) => Ok(verdict),
+        (Judgement::Denied(_), Way::Outbound) => Ok(Verdict::Deny(Counter::DeniedPolicy)),
+        (Judgement::Denied(_), Way::Inbound) => Ok(Verdict::Deny(Counter::InboundDeniedPolicy)),
+        (Judgement::Unknown, _) => Err(Failure::NoPolicy),
+    }
+}
+
 /// Fail open or fail closed.
 #[inline(always)]
 const fn by_mode(mode: Mode, way: Way, absent: bool) -> Verdict {
@@ -176,6 +190,7 @@ impl Failure {
             Self::NoChoice => Counter::NoChoice,
             Self::AgentGone => Counter::AgentGone,
             Self::AgentSilent => Counter::AgentSilent,
+            Self::NoPolicy => Counter::NoPolicy,
         }
     }
 

@@ -48,10 +48,10 @@ pub struct Event {
     pub retransmits: u32,
     /// Smoothed round trip in microseconds; zero where none was measured.
     pub srtt_us: u32,
-    /// Which rule of the policy decided; counts from one, zero: none.
+    /// The set of rules that refused it; zero: none did.
+    pub set: u32,
+    /// And which of them; counts from one, zero: none of them allows it.
     pub rule: u32,
-    /// Zero.
-    pub pad: u32,
 }
 
 /// What happened.
@@ -144,8 +144,8 @@ impl Event {
             segments_in: 0,
             retransmits: 0,
             srtt_us: 0,
+            set: 0,
             rule: 0,
-            pad: 0,
         }
     }
 

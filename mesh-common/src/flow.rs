@@ -173,6 +173,12 @@ impl NetKey {
     pub const fn new(addr: Addr) -> Self {
         Self { family: addr.family().slot(), addr }
     }
+
+    /// Family and address, as they are compared.
+    #[must_use]
+    pub const fn parts(&self) -> (u32, Addr) {
+        (self.family, self.addr)
+    }
 }
 
 impl Family {

@@ -14,6 +14,7 @@ pub mod decide;
 pub mod event;
 pub mod flow;
 pub mod names;
+pub mod policy;
 pub mod service;
 #[cfg(feature = "user")]
 mod user;
@@ -21,4 +22,4 @@ pub mod workload;
 
 /// Version of everything in this crate that both sides must agree on. Changes with any layout, name or meaning; the one
 /// before is added to [`names::KEPT_OF`] then.
-pub const ABI_VERSION: u32 = 9;
+pub const ABI_VERSION: u32 = 10;

@@ -43,6 +43,18 @@ pub const EVENTS: &str = "EVENTS";
 pub const FLOWS: &str = "FLOWS";
 /// Bitmap of one pod's ports at which the agent has something to do with what comes in.
 pub const CLAIMED: &str = "CLAIMED";
+/// Destination to number of its set of rules.
+pub const RULED: &str = "RULED";
+/// Number to set of rules.
+pub const RULE_SETS: &str = "RULE_SETS";
+/// Networks that rules tell apart.
+pub const RULE_NETS: &str = "RULE_NETS";
+/// Blocks of ports that rules tell apart.
+pub const RULE_PORTS: &str = "RULE_PORTS";
+/// Workloads that rules tell apart.
+pub const RULE_WHO: &str = "RULE_WHO";
+/// The addresses of workloads.
+pub const POD_ADDRS: &str = "POD_ADDRS";
 /// Ring of the programs' log lines; the name is aya-log's.
 pub const LOG: &str = "AYA_LOGS";
 
@@ -89,7 +101,7 @@ pub const PROGRAMS: [&str; 13] = [
     INBOUND,
 ];
 /// The maps that are pinned under `maps/` of the pin path. What is not here goes with the programs that use it.
-pub const MAPS: [&str; 17] = [
+pub const MAPS: [&str; 23] = [
     NETNS,
     CGROUPS,
     KNOBS,
@@ -107,6 +119,12 @@ pub const MAPS: [&str; 17] = [
     EVENTS,
     OUTBOUND,
     PULSE,
+    RULED,
+    RULE_SETS,
+    RULE_NETS,
+    RULE_PORTS,
+    RULE_WHO,
+    POD_ADDRS,
 ];
 /// Those of them that the inbound programs use as well; of the others each has its own, or none.
 pub const SHARED: [&str; 4] = [EXCLUDED_PORTS, EXCLUDED_CIDRS, COUNTERS, PULSE];
@@ -124,7 +142,6 @@ pub const PROGRAMS_FOLDER: &str = "programs";
 
 /// What an agent of this version does with the maps of an older one, by that one's version: those named have kept layout and
 /// meaning, and are kept with what they hold; the others are made anew. A version that is not here is refused.
-pub const KEPT_OF: [(u32, &[&str]); 1] = [(
-    8,
-    &[NETNS, CGROUPS, LOCALS, HIDDEN, HANDSHAKES, SERVICES, CHOICES, FLOWS, SOCKETS, LEGS, PAIRS, WATCHED, EVENTS],
-)];
+pub const KEPT_OF: [(u32, &[&str]); 2] = [(8, KEPT), (9, KEPT)];
+const KEPT: &[&str] =
+    &[NETNS, CGROUPS, LOCALS, HIDDEN, HANDSHAKES, SERVICES, CHOICES, FLOWS, SOCKETS, LEGS, PAIRS, WATCHED, EVENTS];

@@ -6,6 +6,7 @@ use crate::config::{Knobs, Pulse};
 use crate::datagram::Flows;
 use crate::event::{Event, Watched};
 use crate::flow::{Addr, FlowKey, Hidden, NetKey};
+use crate::policy::{PodAddrs, RuleNet, RulePort, RuleSet, RuleWho, RuledKey};
 use crate::service::{Choice, ChoiceKey, Service, ServiceKey};
 use crate::workload::{ListenerKey, Workload};
 
@@ -43,3 +44,15 @@ unsafe impl aya::Pod for Leg {}
 unsafe impl aya::Pod for Pair {}
 // SAFETY: `repr(C)`, integers only, no padding.
 unsafe impl aya::Pod for Addr {}
+// SAFETY: `repr(C)`, integers only, padding is a field.
+unsafe impl aya::Pod for RuledKey {}
+// SAFETY: `repr(C)`, integers only, no padding.
+unsafe impl aya::Pod for RuleSet {}
+// SAFETY: `repr(C)`, integers only, no padding.
+unsafe impl aya::Pod for RuleNet {}
+// SAFETY: `repr(C)`, integers only, padding is a field.
+unsafe impl aya::Pod for RulePort {}
+// SAFETY: `repr(C)`, integers only, no padding.
+unsafe impl aya::Pod for RuleWho {}
+// SAFETY: `repr(C)`, integers only, no padding.
+unsafe impl aya::Pod for PodAddrs {}

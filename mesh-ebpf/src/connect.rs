@@ -12,8 +12,9 @@
 use aya_ebpf::programs::SockAddrContext;
 use aya_log_ebpf::{info, warn};
 use mesh_common::counter::Counter;
-use mesh_common::decide::{Failure, Question, Verdict, Way, decide};
+use mesh_common::decide::{Failure, Question, Verdict, Way, by_policy, decide};
 use mesh_common::flow::{Addr, Family, Hidden, PortBe};
+use mesh_common::policy::{Asked, RuledKey};
 use mesh_common::service::{Protocol, Service, ServiceKey, Target};
 use mesh_common::workload::{ListenerKey, Workload};
 
@@ -23,6 +24,8 @@ use crate::datagram;
 use crate::emit::settle;
 use crate::exclude::is_excluded;
 use crate::hidden::Socket;
+use crate::maps::POD_ADDRS;
+use crate::policy::{self, Said};
 use crate::service;
 use crate::watch;
 use crate::who::{self, Who};
@@ -81,9 +84,17 @@ fn connect(ctx: &SockAddrContext, destination: Addr, rewrite: impl FnOnce(Target
         bound_to_device: socket.is_bound_to_device(),
         offer: service::offer(service),
     };
+    let mut rule = (0, 0);
     let outcome = match (decide(workload, question), service) {
         (Verdict::Steer(family), _) => steer(workload, family, socket, destination, port),
-        (Verdict::Direct(_), Some(service)) => direct(workload, socket, &key, service),
+        (Verdict::Direct(protocol), Some(service)) => {
+            let said = may(workload, socket, destination, port);
+            rule = said.rule();
+            match by_policy(Verdict::Direct(protocol), said.judgement, Way::Outbound) {
+                Ok(Verdict::Direct(_)) => direct(workload, socket, &key, service),
+                outcome => outcome.map(|verdict| (verdict, None)),
+            }
+        }
         (verdict, _) => Ok((verdict, None)),
     };
     if let Ok((_, Some(to))) = outcome {
@@ -91,12 +102,28 @@ fn connect(ctx: &SockAddrContext, destination: Addr, rewrite: impl FnOnce(Target
     }
     let verdict = settle(workload, Way::Outbound, outcome.map(|(verdict, _)| verdict));
     report(ctx, workload, verdict, destination, port);
-    watch::decided(ctx, socket, workload, verdict, (destination, port));
+    watch::decided(ctx, socket, workload, verdict, (destination, port), rule);
     if !matches!(verdict, Verdict::Steer(_) | Verdict::Direct(_)) {
         // A socket may connect again after an attempt that was steered; what it hid then must not show now.
         socket.reveal();
     }
     Some(verdict)
+}
+
+/// Asks the policy of a service. The agent would be told the pod's address unless the socket is bound to another that means
+/// something outside, and so are the rules.
+#[inline(always)]
+fn may(workload: &Workload, socket: Socket, destination: Addr, port: PortBe) -> Said {
+    let asked = || {
+        let bound = socket.bound_addr();
+        // SAFETY: the map is not preallocated: an entry that is replaced meanwhile is freed after this program has run.
+        let source = match unsafe { POD_ADDRS.get(workload.pod) } {
+            Some(own) if bound.is_local() => own.facing(destination),
+            _ => bound,
+        };
+        Asked { pod: workload.pod, source, destination, port }
+    };
+    policy::ask(asked, &RuledKey::new(destination, port))
 }
 
 /// What becomes of a connection, and where it goes if not to where the app said.

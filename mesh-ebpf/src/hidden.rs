@@ -5,8 +5,9 @@ use core::ptr;
 
 use aya_ebpf::bindings::{BPF_SK_STORAGE_GET_F_CREATE, bpf_sock};
 use aya_ebpf::helpers::generated::{bpf_sk_storage_delete, bpf_sk_storage_get};
-use mesh_common::flow::Hidden;
+use mesh_common::flow::{Addr, Hidden};
 
+use crate::context;
 use crate::maps::HIDDEN;
 
 /// A socket as a program's context names it, taken from there once: the verifier allows no arithmetic on a context, which is
@@ -58,6 +59,19 @@ impl Socket {
         let _ = unsafe { bpf_sk_storage_delete(map, self.0.cast()) };
     }
 
+    /// The address it is bound to; unspecified: none.
+    #[inline(always)]
+    pub(crate) fn bound_addr(self) -> Addr {
+        // SAFETY: by `new`; these fields may be read.
+        if unsafe { (*self.0).family } == AF_INET6 {
+            // SAFETY: as above.
+            Addr(unsafe { context::load(&raw const (*self.0).src_ip6) })
+        } else {
+            // SAFETY: as above.
+            Addr::v4(unsafe { (*self.0).src_ip4 })
+        }
+    }
+
     /// Whether it is bound to an interface.
     #[inline(always)]
     pub(crate) fn is_bound_to_device(self) -> bool {
@@ -72,3 +86,5 @@ impl Socket {
         unsafe { bpf_sk_storage_get(map, self.0.cast(), ptr::null_mut(), flags) }.cast()
     }
 }
+
+const AF_INET6: u32 = 10;

@@ -6,9 +6,10 @@
 use aya_ebpf::programs::SkLookupContext;
 use aya_log_ebpf::{info, warn};
 use mesh_common::counter::Counter;
-use mesh_common::decide::{Failure, Question, Verdict, Way, decide};
+use mesh_common::decide::{Failure, Question, Verdict, Way, by_policy, decide};
 use mesh_common::event::{Event, Kind};
 use mesh_common::flow::{Addr, Family, PortBe};
+use mesh_common::policy::{Asked, RuledKey};
 use mesh_common::workload::Workload;
 
 use crate::agent;
@@ -16,6 +17,7 @@ use crate::context;
 use crate::emit::settle;
 use crate::exclude::{is_claimed, is_excluded};
 use crate::maps::{LISTENERS, POD};
+use crate::policy;
 use crate::report::{now, report_refusal};
 
 /// Decides on a packet that found no established connection.
@@ -31,8 +33,16 @@ pub(crate) fn accept(ctx: &SkLookupContext) -> Option<Verdict> {
     let port = PortBe::new(unsafe { (*ctx.lookup).local_port } as u16);
     let question =
         Question::Accept { client, destination, excluded: is_excluded(destination, port), claimed: is_claimed(port) };
+    let mut rule = (0, 0);
     let outcome = match decide(&pod, question) {
         Verdict::Steer(family) => hand_over(ctx, &pod, family),
+        // What the agent would bring to the app as it is needs its policy all the same.
+        verdict @ Verdict::Pass(Counter::InboundUnclaimed) => {
+            let asked = || Asked { pod: 0, source: client, destination, port };
+            let said = policy::ask(asked, &RuledKey::new(destination, port));
+            rule = said.rule();
+            by_policy(verdict, said.judgement, Way::Inbound)
+        }
         verdict => Ok(verdict),
     };
     let verdict = settle(&pod, Way::Inbound, outcome);
@@ -51,6 +61,7 @@ pub(crate) fn accept(ctx: &SkLookupContext) -> Option<Verdict> {
             event.remote_port = PortBe(unsafe { (*ctx.lookup).remote_port });
             (event.remote, event.local, event.local_port) = (client, destination, port);
             (event.asked, event.asked_port) = (destination, port);
+            (event.set, event.rule) = rule;
             report_refusal(event, Counter::EventsLostInbound);
         }
     }

@@ -31,6 +31,7 @@ mod inbound;
 mod leg;
 mod maps;
 mod peername;
+mod policy;
 mod redirect;
 mod report;
 mod service;

@@ -13,12 +13,14 @@ use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf, SockHash, SockMap};
 use mesh_common::accelerate::{Leg, MAX_ACCELERATED, Pair};
 use mesh_common::config::{
-    EVENT_BYTES, Knobs, MAX_ADDRESSES, MAX_EXCLUDED_CIDRS, MAX_HANDSHAKES, MAX_WORKLOADS, PORT_WORDS, Pulse,
+    EVENT_BYTES, Knobs, MAX_ADDRESSES, MAX_EXCLUDED_CIDRS, MAX_HANDSHAKES, MAX_RULE_ENTRIES, MAX_RULE_SETS, MAX_RULED,
+    MAX_WORKLOADS, PORT_WORDS, Pulse,
 };
 use mesh_common::counter::Counter;
 use mesh_common::datagram::Flows;
 use mesh_common::event::Watched;
 use mesh_common::flow::{Addr, FlowKey, Hidden, NetKey, PortBe};
+use mesh_common::policy::{PodAddrs, RuleNet, RulePort, RuleSet, RuleWho, RuledKey};
 use mesh_common::service::{Choice, ChoiceKey, MAX_CHOICES, MAX_SERVICES, Service, ServiceKey};
 use mesh_common::workload::{ListenerKey, Mode, Workload};
 
@@ -70,6 +72,24 @@ pub(crate) static PAIRS: HashMap<FlowKey, Pair> = HashMap::with_max_entries(MAX_
 
 #[map]
 pub(crate) static LOCALS: HashMap<Addr, u64> = HashMap::with_max_entries(MAX_ADDRESSES, BPF_F_NO_PREALLOC);
+
+#[map]
+pub(crate) static RULED: HashMap<RuledKey, u32> = HashMap::with_max_entries(MAX_RULED, BPF_F_NO_PREALLOC);
+
+#[map]
+pub(crate) static RULE_SETS: HashMap<u32, RuleSet> = HashMap::with_max_entries(MAX_RULE_SETS, BPF_F_NO_PREALLOC);
+
+#[map]
+pub(crate) static RULE_NETS: LpmTrie<RuleNet, u64> = LpmTrie::with_max_entries(MAX_RULE_ENTRIES, 0);
+
+#[map]
+pub(crate) static RULE_PORTS: LpmTrie<RulePort, u64> = LpmTrie::with_max_entries(MAX_RULE_ENTRIES, 0);
+
+#[map]
+pub(crate) static RULE_WHO: HashMap<RuleWho, u64> = HashMap::with_max_entries(MAX_RULE_ENTRIES, BPF_F_NO_PREALLOC);
+
+#[map]
+pub(crate) static POD_ADDRS: HashMap<u32, PodAddrs> = HashMap::with_max_entries(MAX_WORKLOADS, BPF_F_NO_PREALLOC);
 
 #[map]
 pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::ALL.len() as u32, 0);

@@ -34,6 +34,7 @@ pub(crate) fn decided(
     workload: &Workload,
     verdict: Verdict,
     (destination, port): (Addr, PortBe),
+    (set, rule): (u32, u32),
 ) {
     match verdict {
         Verdict::Pass(Counter::PassedLocal) | Verdict::Steer(_) => socket.unwatch(),
@@ -45,6 +46,7 @@ pub(crate) fn decided(
             event.cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
             (event.asked, event.asked_port) = (destination, port);
             (event.remote, event.remote_port) = (destination, port);
+            (event.set, event.rule) = (set, rule);
             report_refusal(event, Counter::EventsLostConnect);
         }
         Verdict::Pass(_) | Verdict::Direct(_) => {

@@ -17,10 +17,10 @@ use crate::rig_or_skip;
 
 /// What was told so far.
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<Event>>>);
+pub(crate) struct Told(Arc<Mutex<Vec<Event>>>);
 
 impl Told {
-    fn by(rig: &mut Rig) -> anyhow::Result<Self> {
+    pub(crate) fn by(rig: &mut Rig) -> anyhow::Result<Self> {
         let told = Self::default();
         let sink = told.clone();
         rig.mesh.tell_events(move |event| sink.0.lock().unwrap_or_else(PoisonError::into_inner).push(event))?;
@@ -32,7 +32,7 @@ impl Told {
     }
 
     /// The nth event.
-    fn wait(&self, n: usize) -> anyhow::Result<Event> {
+    pub(crate) fn wait(&self, n: usize) -> anyhow::Result<Event> {
         let deadline = Instant::now() + Duration::from_secs(10);
         while self.all().len() <= n {
             ensure!(Instant::now() < deadline, "told only {:#?}", self.all());

@@ -6,7 +6,7 @@ use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use mesh_agent::model::flow::Direction;
-use mesh_agent::model::service::{ByKernel, Claims, Services, Shortcuts as _};
+use mesh_agent::model::service::{ByKernel, Claims, Shortcuts as _};
 use socket2::Domain;
 
 use crate::rig::{connect, listen};
@@ -75,11 +75,11 @@ fn what_no_listener_claims_passes_the_agent_by() -> anyhow::Result<()> {
         config.workloads.retain(|workload| workload.name.as_str() == "server");
     }; "client", "server");
     let claim = |rig: &mut crate::rig::Rig, inbound: Claims| {
-        let next = ByKernel { services: Services::default(), inbound };
+        let next = ByKernel { inbound, ..ByKernel::default() };
         rig.mesh.forget(&next);
         rig.mesh.learn(&next);
     };
-    let ports = |ports: &[u16]| Claims { all: false, ports: ports.iter().map(|port| (None, *port)).collect() };
+    let ports = |ports: &[u16]| Claims { ports: ports.iter().map(|port| (None, *port)).collect(), ..Claims::default() };
     let [v4, v6] = rig.pod("server").at(80);
     let app = [listen(rig.pod("server"), v4)?, listen(rig.pod("server"), v6)?];
     for (claims, steered) in [

@@ -31,7 +31,7 @@ pub(crate) fn services(protocol: Protocol, each: &[(&str, &[(SocketAddr, f64)])]
 
 /// And whatever comes in is the agent's.
 pub(crate) fn by_kernel(services: &Services) -> ByKernel {
-    ByKernel { services: services.clone(), inbound: Claims { all: true, ..Claims::default() } }
+    ByKernel { services: services.clone(), inbound: Claims { all: true, ..Claims::default() }, ..ByKernel::default() }
 }
 
 pub(crate) fn learn(rig: &mut Rig, services: &Services) {

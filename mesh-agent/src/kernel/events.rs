@@ -24,6 +24,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::{AbortHandle, LocalSet, spawn_local};
 use tracing::warn;
 
+use crate::kernel::policy::names::RuleNames;
 use crate::model::event::{Event, Kind, Numbers, Reason};
 use crate::model::flow::{Direction, PodId};
 
@@ -49,10 +50,10 @@ pub(crate) struct EventThread {
 }
 
 impl EventThread {
-    pub(crate) fn start(sink: Sink) -> io::Result<Self> {
+    pub(crate) fn start(sink: Sink, names: RuleNames) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (changes, made) = channel(MAX_WORKLOADS as usize);
-        let work = move || LocalSet::new().block_on(&runtime, follow_all(made, sink));
+        let work = move || LocalSet::new().block_on(&runtime, follow_all(made, sink, names));
         let thread = thread::Builder::new().name("kernel-events".to_owned()).spawn(work)?;
         Ok(Self { changes: Some(changes), thread: Some(thread) })
     }
@@ -84,14 +85,14 @@ impl Drop for EventThread {
 }
 
 /// Ends, and its rings' tasks with it, when nobody can add a ring any more.
-async fn follow_all(mut changes: Receiver<Change>, sink: Sink) {
+async fn follow_all(mut changes: Receiver<Change>, sink: Sink, names: RuleNames) {
     let sink = Rc::new(RefCell::new(sink));
     let mut readers: HashMap<PodId, AbortHandle> = HashMap::new();
     while let Some(change) = changes.recv().await {
         match change {
             Change::Added(owner, ring) => match wait_for(*ring) {
                 Ok(ring) => {
-                    let reader = spawn_local(follow(ring, Rc::clone(&sink))).abort_handle();
+                    let reader = spawn_local(follow(ring, Rc::clone(&sink), names.clone())).abort_handle();
                     readers.extend(owner.map(|pod| (pod, reader)));
                 }
                 Err(error) => warn!(%error, "a ring of events cannot be waited for; its events are lost"),
@@ -113,11 +114,11 @@ fn wait_for(ring: Ring) -> io::Result<AsyncFd<Ring>> {
     Ok(unsafe { AsyncFd::register(ring) }?)
 }
 
-async fn follow(mut ring: AsyncFd<Ring>, sink: Rc<RefCell<Sink>>) {
+async fn follow(mut ring: AsyncFd<Ring>, sink: Rc<RefCell<Sink>>, names: RuleNames) {
     loop {
         match ring.readable_mut().await {
             Ok(mut ready) => {
-                if read(ready.get_inner_mut(), &mut sink.borrow_mut()).is_continue() {
+                if read(ready.get_inner_mut(), &mut sink.borrow_mut(), &names).is_continue() {
                     ready.clear_ready();
                 }
             }
@@ -128,10 +129,10 @@ async fn follow(mut ring: AsyncFd<Ring>, sink: Rc<RefCell<Sink>>) {
 }
 
 /// Reads what is there; `Break` if there is more.
-fn read(ring: &mut Ring, sink: &mut Sink) -> ControlFlow<()> {
+fn read(ring: &mut Ring, sink: &mut Sink, names: &RuleNames) -> ControlFlow<()> {
     for _ in 0..MOST_AT_ONCE {
         let Some(item) = ring.next() else { return ControlFlow::Continue(()) };
-        match parse(&item).as_ref().and_then(told) {
+        match parse(&item).as_ref().and_then(|record| told(record, names)) {
             Some(event) => sink(event),
             None => warn!(bytes = item.len(), "an event of another version of the kernel programs"),
         }
@@ -149,7 +150,7 @@ fn parse(bytes: &[u8]) -> Option<Record> {
 }
 
 /// The record as the rest of the agent knows it.
-fn told(record: &Record) -> Option<Event> {
+fn told(record: &Record, names: &RuleNames) -> Option<Event> {
     let kind = match record.kind()? {
         raw::Kind::Opened => Kind::Opened,
         raw::Kind::Ongoing => Kind::Ongoing,
@@ -173,6 +174,7 @@ fn told(record: &Record) -> Option<Event> {
         asked: end(record.asked, record.asked_port),
         server,
         reason: Reason { label: why.describe().0, bypass: !is_the_mesh_s(why) },
+        policy: names.name(record.set, record.rule),
         age: Duration::from_nanos(record.at.saturating_sub(record.since)),
         numbers: Numbers {
             sent: record.sent,
@@ -187,7 +189,7 @@ fn told(record: &Record) -> Option<Event> {
 
 /// Whether the mesh itself decided where the connection goes, or that it goes nowhere.
 fn is_the_mesh_s(why: Counter) -> bool {
-    matches!(why, Counter::Direct | Counter::DeniedNoEndpoint)
+    matches!(why, Counter::Direct | Counter::DeniedNoEndpoint | Counter::DeniedPolicy | Counter::InboundDeniedPolicy)
 }
 
 fn end(addr: Addr, port: PortBe) -> SocketAddr {
@@ -220,7 +222,7 @@ mod tests {
         assert!(parse(&bytes(&record)[1..]).is_none() && parse(&[]).is_none());
         let mut unknown = record;
         unknown.why = 4711;
-        assert!(told(&unknown).is_none());
+        assert!(told(&unknown, &RuleNames::default()).is_none());
     }
 
     #[test]
@@ -230,13 +232,13 @@ mod tests {
         (record.local, record.local_port) = (Addr::v4(u32::from_ne_bytes([10, 0, 0, 1])), PortBe::new(4000));
         (record.remote, record.remote_port) = (Addr::v4(u32::from_ne_bytes([10, 0, 0, 2])), PortBe::new(80));
         let (client, server) = ("10.0.0.1:4000".parse().unwrap(), "10.0.0.2:80".parse().unwrap());
-        let out = told(&record).unwrap();
+        let out = told(&record, &RuleNames::default()).unwrap();
         assert_eq!((out.client, out.server, out.direction), (client, server, Direction::Outbound));
         assert_eq!((out.age, out.numbers.round_trip), (Duration::from_nanos(7), Some(Duration::from_micros(40))));
         let mut inbound = Record::new(raw::Kind::Closed, Way::Inbound, 3, Counter::InboundExcluded);
         (inbound.local, inbound.local_port) = (record.remote, record.remote_port);
         (inbound.remote, inbound.remote_port) = (record.local, record.local_port);
-        let inbound = told(&inbound).unwrap();
+        let inbound = told(&inbound, &RuleNames::default()).unwrap();
         assert_eq!((inbound.client, inbound.server, inbound.numbers.round_trip), (client, server, None));
     }
 }

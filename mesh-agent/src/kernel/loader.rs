@@ -30,6 +30,9 @@ use crate::kernel::log::Logger;
 use crate::kernel::maps::{KernelTables, TableError, refused, take};
 use crate::kernel::outbound::OutboundListeners;
 use crate::kernel::pin::folder::{Folder, Link};
+use crate::kernel::policy::maps::KernelPolicies;
+use crate::kernel::policy::names::RuleNames;
+use crate::kernel::policy::table::PolicyTable;
 use crate::kernel::pulse::PulseMap;
 use crate::kernel::query;
 use crate::kernel::service_maps::KernelServices;
@@ -92,6 +95,7 @@ pub(crate) struct Parts {
     pub(crate) services: KernelServices,
     pub(crate) outbound: OutboundListeners,
     pub(crate) pulse: PulseMap,
+    pub(crate) policies: KernelPolicies,
     pub(crate) hidden: SkStorage<MapData, Hidden>,
     pub(crate) flows: SkStorage<MapData, Flows>,
     pub(crate) legs: Option<SkStorage<MapData, Leg>>,
@@ -109,6 +113,8 @@ pub(crate) struct Told {
 
 /// The program of one pod's namespace, attached. Dropping it leaves it there if it is pinned, and detaches it if not.
 pub(crate) struct Inbound {
+    /// Who may connect past the agent.
+    pub(crate) policies: PolicyTable,
     claims: ClaimTable,
     _ebpf: Ebpf,
     listeners: SockMap<MapData>,
@@ -165,6 +171,7 @@ pub(crate) fn load(log: bool, limits: Limits, accelerate: bool, folder: &Folder)
         services: KernelServices::take(&mut ebpf)?,
         outbound: OutboundListeners::new(take(&mut ebpf, names::OUTBOUND)?),
         pulse: take(&mut ebpf, names::PULSE)?,
+        policies: KernelPolicies::take(&mut ebpf)?,
         hidden: take(&mut ebpf, names::HIDDEN)?,
         flows: take(&mut ebpf, names::FLOWS)?,
         legs: if accelerate { Some(take(&mut ebpf, names::LEGS)?) } else { None },
@@ -203,6 +210,7 @@ pub(crate) fn inbound<'a>(
     workload: &Workload,
     (netns, cookie): (BorrowedFd<'_>, u64),
     listeners: impl IntoIterator<Item = (Family, &'a TcpListener)>,
+    rules: &RuleNames,
     log: bool,
     pinning: Pinning<'_>,
 ) -> Result<(Inbound, Told), KernelError> {
@@ -213,12 +221,13 @@ pub(crate) fn inbound<'a>(
         map.set(family.slot(), listener, 0).map_err(refused(names::LISTENERS))?;
     }
     let claims = ClaimTable::take(&mut ebpf)?;
+    let policies = PolicyTable::new(Box::new(KernelPolicies::take(&mut ebpf)?), rules.clone())?;
     let told = Told { events: take(&mut ebpf, names::EVENTS)?, logger: if log { logger(&mut ebpf) } else { None } };
     for name in names::MAPS.into_iter().chain(names::ACCELERATION_MAPS) {
         drop(ebpf.take_map(name));
     }
     let link = attach(&mut ebpf, names::INBOUND, &inbound_link(cookie), netns, pinning)?;
-    Ok((Inbound { claims, _ebpf: ebpf, listeners: map, link }, told))
+    Ok((Inbound { policies, claims, _ebpf: ebpf, listeners: map, link }, told))
 }
 
 /// The name of the link of the inbound program in the namespace with this cookie.
@@ -279,6 +288,9 @@ pub(crate) fn prepare(
     if let Some(pod) = pod {
         loader.override_global(names::POD, pod, true);
         loader.map_max_entries(names::EVENTS, INBOUND_EVENT_BYTES);
+        // As many as one workload has ports with a policy.
+        loader.map_max_entries(names::RULED, 1024).map_max_entries(names::RULE_SETS, 1024);
+        loader.map_max_entries(names::RULE_WHO, 1).map_max_entries(names::POD_ADDRS, 1);
     }
     if let Some(folder) = folder {
         let shared: &[&str] = if pod.is_some() { &names::SHARED } else { &names::MAPS };

@@ -159,7 +159,7 @@ pub(crate) fn refused(map: &'static str) -> impl Fn(MapError) -> TableError {
     }
 }
 
-fn forgotten(result: Result<(), MapError>, map: &'static str) -> Result<(), TableError> {
+pub(crate) fn forgotten(result: Result<(), MapError>, map: &'static str) -> Result<(), TableError> {
     match result {
         Err(MapError::KeyNotFound) => Ok(()),
         Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),

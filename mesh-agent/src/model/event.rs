@@ -1,6 +1,7 @@
 //! What the kernel side tells of connections that go past the agent.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::flow::{Direction, PodId};
@@ -24,6 +25,8 @@ pub struct Event {
     pub server: SocketAddr,
     /// Why it goes past the agent, or goes nowhere.
     pub reason: Reason,
+    /// The policy that refused it, if one did.
+    pub policy: Option<Arc<str>>,
     /// From when it was asked for, or accepted, until now.
     pub age: Duration,
     /// How much it carried.

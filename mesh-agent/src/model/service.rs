@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use crate::model::authz::Rules;
 use crate::model::name::ListenerName;
 
 /// What the kernel does by itself.
@@ -16,6 +17,8 @@ pub struct ByKernel {
     pub services: Services,
     /// What it must bring to the agent; the rest of what comes in passes.
     pub inbound: Claims,
+    /// Who may connect to those services that not everybody may.
+    pub rules: BTreeMap<SocketAddr, Arc<[Rules]>>,
 }
 
 /// What comes in to workloads that the agent has something to do with.
@@ -25,6 +28,19 @@ pub struct Claims {
     pub all: bool,
     /// Ports of an address, or of any.
     pub ports: BTreeSet<(Option<IpAddr>, u16)>,
+    /// Those of them at which the agent would do no more than ask a policy.
+    pub straight: Vec<Straight>,
+}
+
+/// A port at which the agent would bring what comes in to where it wanted to go, if that is this endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Straight {
+    /// The address the listener is for, or any of the endpoint's family.
+    pub address: Option<IpAddr>,
+    /// Where it brings connections; the listener has the same port.
+    pub endpoint: SocketAddr,
+    /// Who may connect.
+    pub rules: Arc<[Rules]>,
 }
 
 /// The same for one workload.
@@ -120,7 +136,32 @@ impl Claims {
     }
 }
 
+impl Claims {
+    /// The policies that could be asked in the agent's stead of a workload with these addresses, by what is connected to.
+    #[must_use]
+    pub fn straight(&self, addresses: &[IpAddr]) -> BTreeMap<SocketAddr, Arc<[Rules]>> {
+        let only_one = |ip: IpAddr| addresses.iter().filter(|other| other.is_ipv4() == ip.is_ipv4()).eq([&ip]);
+        // Another listener at the port may take what this one does not.
+        let alone = |port: u16| self.ports.iter().filter(|(_, other)| *other == port).count() == 1;
+        let fits = |it: &&Straight| match it.address {
+            Some(ip) => ip == it.endpoint.ip() && addresses.contains(&ip),
+            None => only_one(it.endpoint.ip()),
+        };
+        let fitting = self.straight.iter().filter(|it| !self.all && alone(it.endpoint.port())).filter(fits);
+        fitting.map(|it| (it.endpoint, Arc::clone(&it.rules))).collect()
+    }
+}
+
 impl Claimed {
+    /// The same without these ports.
+    #[must_use]
+    pub fn without(self, others: impl Iterator<Item = u16>) -> Self {
+        match self {
+            Self::All => Self::All,
+            Self::Ports(ports) => Self::Ports(&ports - &others.collect()),
+        }
+    }
+
     /// What is claimed by both.
     #[must_use]
     pub fn both(&self, other: &Self) -> Self {

@@ -1,6 +1,8 @@
 //! The mesh on this node, from the configured workloads to sockets that listen inside them.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod shortcuts;
+
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
@@ -32,11 +34,12 @@ use crate::kernel::sync::Sync;
 use crate::model::config::Acceleration;
 use crate::model::event::Event;
 use crate::model::flow::{Direction, Pod, PodId, Steering};
-use crate::model::service::{ByKernel, Claimed, Claims, Shortcuts};
+use crate::model::service::{Claimed, Claims};
 use crate::model::{config, workload};
 use crate::pod::evict::Evictor;
 use crate::pod::netns::{Netns, NetnsError};
 use crate::pod::own_cgroup::{OwnCgroup, OwnCgroupError};
+use crate::pod::policies::Policies;
 use crate::pod::registry::{self, Key, Member, RegistryError};
 use crate::pod::seeker::Seeker;
 use crate::pod::sockets::{Listeners, SocketsError};
@@ -115,6 +118,7 @@ pub struct Mesh {
     outbound: OutboundListeners,
     /// Of what comes in, what is the agent's.
     inbound: Claims,
+    policies: Policies,
     members: Vec<Running>,
     counters: Counters,
     steers: bool,
@@ -141,6 +145,8 @@ struct Running {
     outbound: [PortBe; 2],
     inbound: Option<Inbound>,
     claimed: Claimed,
+    /// What is to be claimed when the kernel learns.
+    next: Claimed,
 }
 
 impl Running {
@@ -191,6 +197,7 @@ impl Mesh {
             outbound: parts.outbound,
             // Until it is told otherwise.
             inbound: Claims { all: true, ..Claims::default() },
+            policies: Policies::new(parts.policies)?,
             members: Vec::new(),
             counters: parts.counters,
             steers: true,
@@ -271,6 +278,10 @@ impl Mesh {
             done = self.sync.reconcile().map(drop);
         }
         self.services.tick();
+        if !gone.is_empty() {
+            self.learn_again();
+        }
+        self.look_after_policies(looks);
         self.members.iter_mut().for_each(Running::tell);
         if looks {
             done = done.and(self.services.reconcile().map(drop));
@@ -304,6 +315,9 @@ impl Mesh {
                     self.seeker.miss(pod.workload.clone());
                 }
             }
+        }
+        if !back.is_empty() {
+            self.learn_again();
         }
         back
     }
@@ -344,7 +358,7 @@ impl Mesh {
     /// # Errors
     /// [`MeshError::Events`].
     pub fn tell_events(&mut self, sink: impl FnMut(Event) + Send + 'static) -> Result<(), MeshError> {
-        let thread = EventThread::start(Box::new(sink)).map_err(MeshError::Events)?;
+        let thread = EventThread::start(Box::new(sink), self.policies.names().clone()).map_err(MeshError::Events)?;
         self.rings.drain(..).for_each(|(owner, ring)| thread.add(owner, ring));
         self.events = Some(thread);
         Ok(())
@@ -366,6 +380,7 @@ impl Mesh {
                     &workload,
                     (std::os::fd::AsFd::as_fd(&*member.netns), member.netns.cookie()),
                     listeners.first(),
+                    self.policies.names(),
                     options.kernel_log,
                     Pinning { folder: &self.folder, persist: self.persist },
                 )?;
@@ -387,7 +402,7 @@ impl Mesh {
         self.pods.push(Arc::clone(&member.pod));
         // A pod that comes back is told at the next look what those that stayed know.
         let claimed = self.inbound.of(&member.pod.workload.addresses);
-        self.members.push(Running { member, outbound: ports, inbound, claimed });
+        self.members.push(Running { member, outbound: ports, inbound, next: claimed.clone(), claimed });
         Ok(())
     }
 
@@ -428,29 +443,6 @@ impl Mesh {
     fn without_workloads(&self) -> State {
         let State { knobs, ref excluded, .. } = *self.sync.wanted();
         State { knobs, excluded: excluded.clone(), ..State::default() }
-    }
-}
-
-impl Shortcuts for Mesh {
-    fn forget(&mut self, next: &ByKernel) {
-        self.services.forget(&next.services);
-        for running in &mut self.members {
-            let claimed = next.inbound.of(&running.member.pod.workload.addresses);
-            running.claim(running.claimed.both(&claimed));
-        }
-    }
-
-    fn learn(&mut self, next: &ByKernel) {
-        let before = self.services.wanted().clone();
-        self.services.learn(&next.services);
-        self.evictor.changed(&before, &next.services, || {
-            let each = self.members.iter().map(|it| (it.member.netns.cookie(), Arc::clone(&it.member.netns)));
-            each.collect::<BTreeMap<_, _>>().into_values().collect()
-        });
-        self.inbound = next.inbound.clone();
-        for running in &mut self.members {
-            running.claim(next.inbound.of(&running.member.pod.workload.addresses));
-        }
     }
 }
 

@@ -167,6 +167,7 @@ mod tests {
             asked: "10.9.0.1:80".parse().unwrap(),
             server: "10.0.0.2:80".parse().unwrap(),
             reason: Reason { label: "passed_excluded", bypass: true },
+            policy: None,
             age: Duration::ZERO,
             numbers,
         }

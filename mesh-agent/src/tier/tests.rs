@@ -72,11 +72,11 @@ fn bytes_to_endpoints_need_no_agent() {
 }
 
 #[test]
-fn a_policy_is_asked_by_the_agent() {
+fn a_policy_needs_no_agent() {
     let rules = "{name: r, typed_config: {'@type': \
                  type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC, stat_prefix: r, rules: {}}}";
     let chain = format!("{rules}, {}", tcp("cluster: one"));
-    assert_eq!(services_of(&listener("", &chain)), []);
+    check(&listener("", &chain), &[("10.0.0.1:81", 0.5), ("10.0.0.2:81", 0.5)]);
 }
 
 #[test]

@@ -110,6 +110,20 @@ fn what_comes_from_outside_is_steered_and_what_the_agent_delivers_is_not() {
 }
 
 #[test]
+fn a_policy_refuses_or_changes_nothing() {
+    for (verdict, way, denied) in [
+        (Verdict::Direct(Protocol::Tcp), Way::Outbound, Counter::DeniedPolicy),
+        (Verdict::Pass(Counter::InboundUnclaimed), Way::Inbound, Counter::InboundDeniedPolicy),
+    ] {
+        assert_eq!(by_policy(verdict, Judgement::Allowed, way), Ok(verdict));
+        for rule in [0, 7] {
+            assert_eq!(by_policy(verdict, Judgement::Denied(rule), way), Ok(Verdict::Deny(denied)));
+        }
+        assert_eq!(by_policy(verdict, Judgement::Unknown, way), Err(Failure::NoPolicy));
+    }
+}
+
+#[test]
 fn failures_end_by_mode() {
     use Counter as C;
     use Mode::{Enforce, Permissive};

@@ -1,0 +1,64 @@
+//! Which policy a set's rule belongs to: the kernel tells numbers, people want names.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Gives sets their numbers and remembers their names, also for a while after a set is gone: events may still be on their way.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RuleNames(Arc<Mutex<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    last: u32,
+    names: BTreeMap<u32, Vec<Arc<str>>>,
+}
+
+impl RuleNames {
+    /// The number of a new set whose rules have these names.
+    pub(crate) fn number(&self, names: &[Arc<str>]) -> u32 {
+        let mut known = self.lock();
+        // They come round after four thousand million changes.
+        known.last = known.last.wrapping_add(1).max(1);
+        let number = known.last;
+        known.names.insert(number, names.to_vec());
+        if known.names.len() > MOST_SETS {
+            known.names.pop_first();
+        }
+        number
+    }
+
+    /// Numbers up to this one are taken.
+    pub(crate) fn skip(&self, last: u32) {
+        let mut known = self.lock();
+        known.last = known.last.max(last);
+    }
+
+    /// The name of a rule, counted from one.
+    pub(crate) fn name(&self, set: u32, rule: u32) -> Option<Arc<str>> {
+        let place = usize::try_from(rule.checked_sub(1)?).ok()?;
+        self.lock().names.get(&set)?.get(place).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        // Each change is whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Twice as many as a map holds.
+const MOST_SETS: usize = 2 * mesh_common::config::MAX_RULE_SETS as usize;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_have_names_and_sets_have_numbers_of_their_own() {
+        let names = RuleNames::default();
+        names.skip(6);
+        let set = names.number(&["lab".into(), "web".into()]);
+        assert_eq!((set, names.number(&[])), (7, 8));
+        assert_eq!(names.name(7, 2).as_deref(), Some("web"));
+        assert_eq!((names.name(7, 0), names.name(7, 3), names.name(9, 1)), (None, None, None));
+    }
+}

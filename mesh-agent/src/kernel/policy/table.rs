@@ -1,0 +1,234 @@
+//! Keeps the policies of one program's maps as they should be.
+//!
+//! A policy holds before what it is for: the set is written, then the destination is pointed at it, and only then the kernel
+//! learns to go past the agent there. It goes the other way round, after the agent has taken the destination back. So at no
+//! moment does a connection go past both.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use mesh_common::flow::PortBe;
+use mesh_common::policy::{PodAddrs, RuledKey};
+use tracing::warn;
+
+use crate::kernel::maps::TableError;
+use crate::kernel::policy::compile::Compiled;
+use crate::kernel::policy::maps::PolicyMaps;
+use crate::kernel::policy::names::RuleNames;
+
+/// The policies of one program's maps.
+pub(crate) struct PolicyTable {
+    maps: Box<dyn PolicyMaps>,
+    names: RuleNames,
+    live: BTreeMap<RuledKey, u32>,
+    sets: BTreeMap<u32, Compiled>,
+    pods: BTreeMap<u32, PodAddrs>,
+    /// Some set may be there that nothing names.
+    litter: bool,
+}
+
+impl PolicyTable {
+    /// Over maps in which an earlier agent may have left policies. They hold on until the first [`Self::prune`].
+    pub(crate) fn new(maps: Box<dyn PolicyMaps>, names: RuleNames) -> Result<Self, TableError> {
+        let live = maps.ruled()?;
+        names.skip(maps.sets()?.keys().chain(live.values()).max().copied().unwrap_or(0));
+        Ok(Self { maps, names, live, sets: BTreeMap::new(), pods: BTreeMap::new(), litter: true })
+    }
+
+    /// Makes these policies hold. Answers for which destinations that could not be done: they must not go past the agent.
+    pub(crate) fn put(&mut self, next: &BTreeMap<SocketAddr, Compiled>) -> BTreeSet<SocketAddr> {
+        let mut failed = BTreeSet::new();
+        for (address, compiled) in next {
+            if let Err(error) = self.put_one(key(*address), compiled) {
+                warn!(%address, %error, "the kernel cannot hold this policy; connections there go through the agent");
+                failed.insert(*address);
+            }
+        }
+        failed
+    }
+
+    /// Takes away the policies of all other destinations.
+    pub(crate) fn prune<T>(&mut self, next: &BTreeMap<SocketAddr, T>) {
+        let keys: BTreeSet<_> = next.keys().map(|address| key(*address)).collect();
+        for gone in self.live.keys().filter(|key| !keys.contains(key)).copied().collect::<Vec<_>>() {
+            match self.maps.drop_ruled(&gone) {
+                Ok(()) => drop(self.live.remove(&gone)),
+                Err(error) => warn!(%error, "a policy stays in the kernel; trying again"),
+            }
+        }
+        self.litter = true;
+    }
+
+    /// Says by which addresses the workloads are known.
+    pub(crate) fn set_pods(&mut self, pods: BTreeMap<u32, PodAddrs>) {
+        let gone = self
+            .pods
+            .keys()
+            .filter(|pod| !pods.contains_key(pod))
+            .map(|pod| self.maps.drop_pod(*pod))
+            .collect::<Vec<_>>();
+        let told = pods.iter().filter(|(pod, addrs)| self.pods.get(pod) != Some(addrs));
+        let told: Vec<_> = told.map(|(pod, addrs)| self.maps.put_pod(*pod, *addrs)).collect();
+        if let Some(error) = gone.into_iter().chain(told).find_map(Result::err) {
+            warn!(%error, "the kernel does not know the addresses of all workloads; trying again");
+            self.pods.clear();
+        } else {
+            self.pods = pods;
+        }
+    }
+
+    /// To be called about once a second: removes sets that no program reads any more.
+    pub(crate) fn tick(&mut self) {
+        if !self.litter {
+            return;
+        }
+        let named: BTreeSet<_> = self.live.values().copied().collect();
+        self.sets.retain(|number, _| named.contains(number));
+        match self.maps.keep_sets(&named) {
+            Ok(()) => self.litter = false,
+            Err(error) => warn!(%error, "rules that nothing refers to stay in the kernel; trying again"),
+        }
+    }
+
+    /// Puts right what somebody else changed: which destination has which set, and that the sets are there. What is in a set is
+    /// not read back.
+    pub(crate) fn reconcile(&mut self) -> Result<usize, TableError> {
+        let (found, sets) = (self.maps.ruled()?, self.maps.sets()?);
+        let mut repaired = 0;
+        for (number, compiled) in self.sets.iter().filter(|(number, it)| sets.get(number) != Some(&it.set)) {
+            self.maps.put_set(*number, compiled)?;
+            repaired += 1;
+        }
+        for (key, set) in self.live.iter().filter(|(key, set)| found.get(key) != Some(set)) {
+            self.maps.put_ruled(key, *set)?;
+            repaired += 1;
+        }
+        for key in found.keys().filter(|key| !self.live.contains_key(key)) {
+            self.maps.drop_ruled(key)?;
+            repaired += 1;
+        }
+        if repaired > 0 {
+            warn!(changes = repaired, "policies in the kernel's maps are not as they should be; putting them right");
+        }
+        Ok(repaired)
+    }
+
+    fn put_one(&mut self, key: RuledKey, compiled: &Compiled) -> Result<(), TableError> {
+        // Destinations with the same policy share a set.
+        let same = self.sets.iter().find(|(_, found)| *found == compiled).map(|(number, _)| *number);
+        let set = match same {
+            Some(number) => number,
+            None => self.write(compiled)?,
+        };
+        if self.live.get(&key) != Some(&set) {
+            self.maps.put_ruled(&key, set)?;
+            self.live.insert(key, set);
+            self.litter = true;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, compiled: &Compiled) -> Result<u32, TableError> {
+        let number = self.names.number(&compiled.names);
+        // Half a set is litter, too.
+        self.litter = true;
+        self.maps.put_set(number, compiled)?;
+        self.sets.insert(number, compiled.clone());
+        Ok(number)
+    }
+}
+
+fn key(address: SocketAddr) -> RuledKey {
+    RuledKey::new(address.ip().into(), PortBe::new(address.port()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use mesh_common::policy::RuleSet;
+
+    use super::*;
+    use crate::kernel::policy::maps::FakePolicies;
+
+    type Fake = Arc<Mutex<FakePolicies>>;
+
+    fn table() -> (Fake, PolicyTable) {
+        let fake = Fake::default();
+        let table = PolicyTable::new(Box::new(Arc::clone(&fake)), RuleNames::default()).unwrap();
+        (fake, table)
+    }
+
+    fn policies(each: &[(u16, u64)]) -> BTreeMap<SocketAddr, Compiled> {
+        let policy = |&(port, deny)| {
+            let compiled = Compiled { set: RuleSet { deny, ..RuleSet::default() }, ..Compiled::default() };
+            (SocketAddr::from(([10, 0, 0, 1], port)), compiled)
+        };
+        each.iter().map(policy).collect()
+    }
+
+    fn log(fake: &Fake) -> Vec<String> {
+        std::mem::take(&mut fake.lock().unwrap().log)
+    }
+
+    #[test]
+    fn a_set_is_written_before_it_is_named_and_goes_after() {
+        let (fake, mut table) = table();
+        assert!(table.put(&policies(&[(80, 1), (81, 1), (82, 2)])).is_empty());
+        assert_eq!(log(&fake), ["set 1", "80 has 1", "81 has 1", "set 2", "82 has 2"]);
+        table.tick();
+        assert_eq!(log(&fake), ["keep {1, 2}"]);
+        // One changes, one goes, one stays.
+        let next = policies(&[(80, 1), (82, 3)]);
+        table.put(&next);
+        assert_eq!(log(&fake), ["set 3", "82 has 3"]);
+        table.prune(&next);
+        assert_eq!(log(&fake), ["81 has none"]);
+        table.tick();
+        assert_eq!(log(&fake), ["keep {1, 3}"]);
+        // Nothing changes: nothing is done but the look for litter.
+        table.put(&next);
+        table.tick();
+        assert_eq!(log(&fake), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_finds_no_room_is_said_and_keeps_what_it_had() {
+        let (fake, mut table) = table();
+        fake.lock().unwrap().room = Some(1);
+        let failed = table.put(&policies(&[(80, 1), (81, 2)]));
+        assert_eq!(failed.into_iter().collect::<Vec<_>>(), ["10.0.0.1:81".parse().unwrap()]);
+        assert_eq!(fake.lock().unwrap().ruled.len(), 1);
+    }
+
+    #[test]
+    fn what_an_earlier_agent_left_holds_until_it_is_replaced() {
+        let fake = Fake::default();
+        let old = policies(&[(80, 1)]).pop_first().unwrap();
+        fake.lock().unwrap().sets.insert(7, old.1);
+        fake.lock().unwrap().ruled.insert(key(old.0), 7);
+        let mut table = PolicyTable::new(Box::new(Arc::clone(&fake)), RuleNames::default()).unwrap();
+        let next = policies(&[(80, 1)]);
+        table.put(&next);
+        table.prune(&next);
+        table.tick();
+        assert_eq!(log(&fake), ["set 8", "80 has 8", "keep {8}"]);
+    }
+
+    #[test]
+    fn drift_is_found_and_repaired() {
+        let (fake, mut table) = table();
+        table.put(&policies(&[(80, 1), (81, 2)]));
+        assert_eq!(table.reconcile().unwrap(), 0);
+        {
+            let mut fake = fake.lock().unwrap();
+            fake.sets.remove(&2);
+            fake.ruled.pop_first();
+            fake.ruled.insert(RuledKey::new(mesh_common::flow::Addr([9; 4]), PortBe::new(9)), 5);
+        }
+        assert_eq!(table.reconcile().unwrap(), 3);
+        assert_eq!(table.reconcile().unwrap(), 0);
+        let fake = fake.lock().unwrap();
+        assert_eq!((fake.ruled.len(), fake.sets.len()), (2, 2));
+    }
+}

@@ -1,0 +1,69 @@
+//! What the kernel does by itself for the workloads that run: policies first, then services and ports, and the other way round
+//! when it is to stop.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::model::service::{ByKernel, Services, Shortcuts};
+use crate::pod::mesh::Mesh;
+use crate::pod::policies;
+
+impl Mesh {
+    /// Makes the policies of `next` hold, and answers what the kernel can do by itself where they do.
+    fn prepare(&mut self, next: &ByKernel) -> Services {
+        let known = policies::known(&self.pods);
+        for running in &mut self.members {
+            let addresses = &running.member.pod.workload.addresses;
+            let rules = next.inbound.straight(addresses);
+            let holding = match &mut running.inbound {
+                Some(inbound) => self.policies.put_inbound(&mut inbound.policies, &rules, &known),
+                None => BTreeSet::new(),
+            };
+            running.next = next.inbound.of(addresses).without(holding.into_iter());
+        }
+        self.policies.put(next, &known)
+    }
+
+    /// Rules may mean workloads, and other workloads run now; a new one's ports are claimed until it is known better.
+    pub(super) fn learn_again(&mut self) {
+        if let Some(last) = self.policies.last() {
+            self.forget(&last);
+            self.learn(&last);
+        }
+    }
+
+    pub(super) fn look_after_policies(&mut self, looks: bool) {
+        self.policies.tick(looks);
+        for inbound in self.members.iter_mut().filter_map(|running| running.inbound.as_mut()) {
+            policies::tick(&mut inbound.policies, looks);
+        }
+    }
+}
+
+impl Shortcuts for Mesh {
+    fn forget(&mut self, next: &ByKernel) {
+        let services = self.prepare(next);
+        self.services.forget(&services);
+        for running in &mut self.members {
+            running.claim(running.claimed.both(&running.next));
+        }
+    }
+
+    fn learn(&mut self, next: &ByKernel) {
+        let services = self.prepare(next);
+        let before = self.services.wanted().clone();
+        self.services.learn(&services);
+        self.evictor.changed(&before, &services, || {
+            let each = self.members.iter().map(|it| (it.member.netns.cookie(), Arc::clone(&it.member.netns)));
+            each.collect::<BTreeMap<_, _>>().into_values().collect()
+        });
+        self.inbound = next.inbound.clone();
+        for running in &mut self.members {
+            running.claim(running.next.clone());
+            if let Some(inbound) = &mut running.inbound {
+                inbound.policies.prune(&next.inbound.straight(&running.member.pod.workload.addresses));
+            }
+        }
+        self.policies.prune(next);
+    }
+}

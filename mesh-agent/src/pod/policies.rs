@@ -1,0 +1,117 @@
+//! The policies of the mesh: compiled for the workloads of this node, and in the kernel before it goes past the agent.
+//!
+//! Where the kernel can't judge, the agent does: a service whose policy it can't hold is not the kernel's to serve, and a port
+//! of a workload stays claimed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tracing::warn;
+
+use crate::kernel::maps::TableError;
+use crate::kernel::policy::compile::{Compiled, Known, compile};
+use crate::kernel::policy::maps::{KernelPolicies, pod_addrs};
+use crate::kernel::policy::names::RuleNames;
+use crate::kernel::policy::table::PolicyTable;
+use crate::model::authz::Rules;
+use crate::model::flow::{Direction, Pod};
+use crate::model::service::{ByKernel, Protocol, Services};
+
+/// Who may have what.
+type Ruled = BTreeMap<SocketAddr, Arc<[Rules]>>;
+
+/// The policies of services, and what all policies share.
+pub(crate) struct Policies {
+    services: PolicyTable,
+    names: RuleNames,
+    last: Option<ByKernel>,
+    /// Destinations of which it was said that the agent judges.
+    left: BTreeSet<SocketAddr>,
+}
+
+impl Policies {
+    pub(crate) fn new(maps: KernelPolicies) -> Result<Self, TableError> {
+        let names = RuleNames::default();
+        let services = PolicyTable::new(Box::new(maps), names.clone())?;
+        Ok(Self { services, names, last: None, left: BTreeSet::new() })
+    }
+
+    /// Names of rules, for events.
+    pub(crate) fn names(&self) -> &RuleNames {
+        &self.names
+    }
+
+    /// What was to be held last.
+    pub(crate) fn last(&self) -> Option<ByKernel> {
+        self.last.clone()
+    }
+
+    /// Makes the policies of services hold, and answers for which services they do, or need not.
+    pub(crate) fn put(&mut self, next: &ByKernel, known: &[Known]) -> Services {
+        self.last = Some(next.clone());
+        let addresses = known.iter().map(|known| (known.pod, pod_addrs(&known.addresses)));
+        self.services.set_pods(addresses.collect());
+        let compiled = self.compile(&next.rules, known, Direction::Outbound);
+        let failed = self.services.put(&compiled);
+        let judged = |address: &SocketAddr| {
+            !next.rules.contains_key(address) || (compiled.contains_key(address) && !failed.contains(address))
+        };
+        let mut services = next.services.clone();
+        services.0.retain(|(protocol, address), _| *protocol == Protocol::Udp || judged(address));
+        services
+    }
+
+    /// Makes the policies of one workload hold, and answers the ports at which they do.
+    pub(crate) fn put_inbound(&mut self, table: &mut PolicyTable, rules: &Ruled, known: &[Known]) -> BTreeSet<u16> {
+        let compiled = self.compile(rules, known, Direction::Inbound);
+        let failed = table.put(&compiled);
+        compiled.keys().filter(|address| !failed.contains(address)).map(SocketAddr::port).collect()
+    }
+
+    /// Takes away what `next` does not have.
+    pub(crate) fn prune(&mut self, next: &ByKernel) {
+        self.services.prune(&next.rules);
+    }
+
+    pub(crate) fn tick(&mut self, looks: bool) {
+        tick(&mut self.services, looks);
+    }
+
+    /// Those that the kernel understands. Of the others it is said once that the agent judges.
+    fn compile(&mut self, rules: &Ruled, known: &[Known], direction: Direction) -> BTreeMap<SocketAddr, Compiled> {
+        let mut understood = BTreeMap::new();
+        for (address, rules) in rules {
+            match compile(rules, known, direction) {
+                Ok(compiled) => {
+                    self.left.remove(address);
+                    understood.insert(*address, compiled);
+                }
+                Err(why) => {
+                    if self.left.insert(*address) {
+                        warn!(%address, %why, "the agent judges by these rules, not the kernel");
+                    }
+                }
+            }
+        }
+        understood
+    }
+}
+
+/// To be called about once a second; now and then with a look at the maps.
+pub(crate) fn tick(table: &mut PolicyTable, looks: bool) {
+    table.tick();
+    if looks && let Err(error) = table.reconcile() {
+        warn!(%error, "the kernel's policies could not be compared with what they should be; trying again");
+    }
+}
+
+/// The workloads that rules can mean.
+pub(crate) fn known(pods: &[Arc<Pod>]) -> Vec<Known> {
+    let known = |pod: &Arc<Pod>| Known {
+        pod: pod.id.0,
+        identity: Arc::clone(&pod.identity),
+        addresses: pod.workload.addresses.clone(),
+    };
+    pods.iter().map(known).collect()
+}
