@@ -70,7 +70,10 @@ pub(crate) fn attached(cgroup_root: &File, netns: &File) -> io::Result<Vec<Attac
     Ok(found)
 }
 
-/// The part of `union bpf_attr` for `BPF_PROG_QUERY` that all kernels with these hooks know.
+/// All of `union bpf_attr` for `BPF_PROG_QUERY`, as of Linux 6.6; what an older one does not know is zero, which it accepts.
+///
+/// Not only the part that is asked for: Linux 6.17 to 7.1 write `revision` without a look at the size they were given
+/// (kernel commit 21c4b99b27f3 ended it), and with a shorter one that would be the caller's stack.
 #[repr(C)]
 struct Query {
     target: u32,
@@ -80,6 +83,10 @@ struct Query {
     ids: u64,
     count: u32,
     pad: u32,
+    program_attach_flags: u64,
+    link_ids: u64,
+    link_attach_flags: u64,
+    revision: u64,
 }
 
 fn query(target: BorrowedFd<'_>, attach_type: u32) -> io::Result<Vec<u32>> {
@@ -93,6 +100,10 @@ fn query(target: BorrowedFd<'_>, attach_type: u32) -> io::Result<Vec<u32>> {
         ids: ids.as_mut_ptr() as u64,
         count: ids.len() as u32,
         pad: 0,
+        program_attach_flags: 0,
+        link_ids: 0,
+        link_attach_flags: 0,
+        revision: 0,
     };
     let size = size_of::<Query>();
     // SAFETY: the kernel reads and writes `size` bytes of the query, and at most `count` ids.
@@ -104,7 +115,7 @@ fn query(target: BorrowedFd<'_>, attach_type: u32) -> io::Result<Vec<u32>> {
 }
 
 const BPF_PROG_QUERY: libc::c_long = 16;
-const _: () = assert!(size_of::<Query>() == 32);
+const _: () = assert!(size_of::<Query>() == 64);
 
 #[cfg(test)]
 mod tests {

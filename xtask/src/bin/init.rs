@@ -42,7 +42,11 @@ fn main() {
 
 fn programs() -> Result<()> {
     let checked = Command::new(AGENT).args(["check", "--json"]).output().context(AGENT)?;
-    let findings: Value = serde_json::from_slice(&checked.stdout).context("what `mesh-agent check` says")?;
+    // What it found missing is in its words and in its exit status too; only what is not its words has gone wrong.
+    let findings: Value = serde_json::from_slice(&checked.stdout).with_context(|| {
+        let (said, complaint) = (String::from_utf8_lossy(&checked.stdout), String::from_utf8_lossy(&checked.stderr));
+        format!("`mesh-agent check`, {}, said {said:?} and {complaint:?}", checked.status)
+    })?;
     say(&json!({ "findings": findings }));
     Ok(())
 }
