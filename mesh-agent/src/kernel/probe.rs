@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use aya::maps::MapType;
 use aya::programs::ProgramType;
-use aya::sys::{is_map_supported, is_program_supported};
+use aya::sys::{BpfHelper, is_helper_supported, is_map_supported, is_program_supported};
 use mesh_common::names;
 
 use crate::kernel::cgroup::Cgroups;
@@ -43,6 +43,7 @@ pub fn probe() -> Vec<Finding> {
         vec![kernel(), capabilities(), borrowing(), cgroup2(), bpf_file_system(), btf(), memlock(), ipv6()];
     findings.extend(PROGRAM_TYPES.iter().map(program_type));
     findings.extend(MAP_TYPES.iter().map(map_type));
+    findings.push(netns_cookie());
     findings.extend(programs());
     findings.push(foreign());
     findings.extend(pinned());
@@ -157,6 +158,16 @@ fn map_type(&(kind, name, since): &(MapType, &str, &str)) -> Finding {
     }
 }
 
+/// The helper that came last of those the programs cannot do without.
+fn netns_cookie() -> Finding {
+    let name = "helper bpf_get_netns_cookie in sock_ops";
+    match is_helper_supported(ProgramType::SockOps, BpfHelper::BPF_FUNC_get_netns_cookie) {
+        Ok(true) => Finding::new(name, Status::Have, ""),
+        Ok(false) => Finding::new(name, Status::Missing, "Linux 5.15 or newer"),
+        Err(error) => Finding::new(name, Status::Missing, format!("cannot be tried: {error}")),
+    }
+}
+
 /// The programs themselves: helpers, contexts and maps are tried where they are used.
 fn programs() -> Vec<Finding> {
     let mut object = match loader::object(false, None, Limits { services: 1, choices: 1 }, None) {
@@ -235,10 +246,17 @@ fn chain(error: &dyn std::error::Error) -> String {
         text = format!("{text}: {cause}");
         next = cause.source();
     }
-    // A verifier's log is long; its last line says why.
-    match text.trim_end().rsplit_once('\n') {
-        Some((first, last)) => format!("{}: {last}", first.lines().next().unwrap_or_default()),
-        None => text,
+    short(&text)
+}
+
+/// A verifier's log is long: its first line, and of the others the last that is of the program, which says why.
+fn short(text: &str) -> String {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or_default();
+    let tells = |line: &&str| !line.starts_with("processed ") && !line.starts_with(':');
+    match lines.rfind(tells) {
+        Some(why) => format!("{first}: {why}"),
+        None => first.to_owned(),
     }
 }
 
@@ -266,5 +284,12 @@ mod tests {
         assert_eq!(version("6.1"), Some((6, 1)));
         assert_eq!(version(""), None);
         assert!((5, 10) < OLDEST && (6, 1) > OLDEST);
+    }
+
+    #[test]
+    fn of_a_verifiers_log_the_line_that_says_why_is_kept() {
+        let log = "refused. Verifier output: ; #[sock_ops]\n0: (bf) r6 = r1\nunknown func bpf_f#1\nprocessed 2 insns\n\n: Invalid";
+        assert_eq!(short(log), "refused. Verifier output: ; #[sock_ops]: unknown func bpf_f#1");
+        assert_eq!(short("one line"), "one line");
     }
 }

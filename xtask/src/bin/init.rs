@@ -24,11 +24,12 @@ use serde_json::{Value, json};
 
 fn main() {
     // The kernel hands on words of its own command line that it has no use for.
-    let only = std::env::args().find_map(|word| word.strip_prefix("only=").map(str::to_owned));
-    let done = prepare().and_then(|()| match only {
-        None => programs().and_then(|()| scenarios()),
-        Some(word) if word == "programs" => programs(),
-        Some(test) => one("/bin/netns", &test, &["--ignored"], LONGEST_SOAK),
+    let word = std::env::args().find_map(|word| word.strip_prefix("run=").map(str::to_owned));
+    let word = word.as_deref().unwrap_or("all");
+    let done = prepare().and_then(|()| match word.split_once(':') {
+        Some(("soak", test)) => one("/bin/netns", test, &["--ignored"], LONGEST_SOAK),
+        _ if word == "programs" => programs(),
+        _ => programs().and_then(|()| scenarios(word)),
     });
     match done {
         Ok(()) => say(&json!({ "done": true })),
@@ -51,13 +52,27 @@ fn programs() -> Result<()> {
     Ok(())
 }
 
-fn scenarios() -> Result<()> {
+fn scenarios(word: &str) -> Result<()> {
     let listed = Command::new(TESTS).args(["--list", "--format", "terse"]).output().context(TESTS)?;
     let listed = String::from_utf8(listed.stdout).context("names of tests")?;
     let names: Vec<_> = listed.lines().filter_map(|line| line.strip_suffix(": test")).collect();
     ensure!(!names.is_empty(), "the test program has no tests");
-    say(&json!({ "listed": names }));
-    names.iter().try_for_each(|name| one(TESTS, name, &[], LONGEST_TEST))
+    let wanted = wanted(&names, word);
+    ensure!(!wanted.is_empty(), "no scenario of this name");
+    say(&json!({ "existing": names }));
+    say(&json!({ "listed": wanted }));
+    wanted.iter().try_for_each(|name| one(TESTS, name, &[], LONGEST_TEST))
+}
+
+/// Those that are to run: all, those with something in their name, or of each file the first.
+fn wanted<'a>(names: &[&'a str], word: &str) -> Vec<&'a str> {
+    let mut wanted = names.to_vec();
+    match word.split_once(':') {
+        Some(("like", part)) => wanted.retain(|name| name.contains(part)),
+        _ if word == "few" => wanted.dedup_by_key(|name| name.split("::").next()),
+        _ => (),
+    }
+    wanted
 }
 
 /// Runs one test and says how it went.

@@ -1,8 +1,8 @@
 //! What a machine said, judged, and put into tables.
 //!
-//! A kernel older than the mesh is made for may lack what the programs need; then a scenario that fails is "not here", with
-//! the agent's own words for what is missing. On any other kernel whatever does not pass has failed. A test that skipped
-//! itself has proved nothing, so it never counts as passed.
+//! A kernel older than the mesh is made for may lack a helper that programs need: a program refused for that helper, and a
+//! scenario that ended with such a refusal, are "not here", with its name. Nothing else is excused, there or on any other
+//! kernel. A test that skipped itself has proved nothing, so it never counts as passed.
 
 use std::fmt::Write as _;
 
@@ -18,6 +18,8 @@ pub(crate) struct Report {
     pub(crate) release: String,
     pub(crate) programs: Vec<Program>,
     pub(crate) scenarios: Vec<Scenario>,
+    /// All scenarios that there are, run or not; unknown if none was to run.
+    pub(crate) existing: Option<Vec<String>>,
 }
 
 /// What became of a program.
@@ -33,6 +35,8 @@ pub(crate) enum Loaded {
     Yes(Option<u32>),
     /// What the kernel or its verifier said.
     No(String),
+    /// A helper that this kernel is too old for, and since when there is one.
+    NotHere(String),
 }
 
 #[derive(Debug)]
@@ -57,26 +61,27 @@ impl Report {
             bail!("the machine did not get to its end in time");
         }
         let list = |key: &str| said.iter().find_map(|it| it[key].as_array());
-        let programs = programs(list("findings").context("the machine did not get as far as checking the kernel")?)?;
-        let missing = programs.iter().find_map(|program| match &program.loaded {
-            Loaded::No(why) if kernel.series < OLDEST => Some(format!("{}: {why}", program.name)),
-            _ => None,
-        });
+        let findings = list("findings").context("the machine did not get as far as checking the kernel")?;
+        let missing = if kernel.series < OLDEST { missing_helpers(findings) } else { Vec::new() };
+        let programs = programs(findings, &missing)?;
         // Not there if only the programs were asked for: what breaks off on the way is an error, or has no end.
         let names = list("listed").map_or(&[][..], Vec::as_slice);
         let judge = |name: &Value| {
             let told = said.iter().find(|it| it["scenario"] == *name);
-            Scenario { name: name.as_str().unwrap_or_default().to_owned(), outcome: outcome(told, missing.as_deref()) }
+            Scenario { name: name.as_str().unwrap_or_default().to_owned(), outcome: outcome(told, &programs) }
         };
         let scenarios = names.iter().map(judge).collect();
-        Ok(Self { series: kernel.series, release: kernel.release.clone(), programs, scenarios })
+        let existing =
+            list("existing").map(|names| names.iter().filter_map(Value::as_str).map(str::to_owned).collect());
+        Ok(Self { series: kernel.series, release: kernel.release.clone(), programs, scenarios, existing })
     }
 
     /// Whether everything is as it should be on this kernel.
     pub(crate) fn is_good(&self) -> bool {
         let loads = |program: &Program| match program.loaded {
             Loaded::Yes(count) => count.is_none_or(|count| count <= MOST_VERIFIED),
-            Loaded::No(_) => self.series < OLDEST,
+            Loaded::No(_) => false,
+            Loaded::NotHere(_) => true,
         };
         self.programs.iter().all(loads) && self.scenarios.iter().all(|it| !matches!(it.outcome, Outcome::Fail(_)))
     }
@@ -100,6 +105,7 @@ impl Report {
         for Program { name, loaded } in &self.programs {
             let _ = match loaded {
                 Loaded::No(why) => writeln!(text, "  {name} does not load: {why}"),
+                Loaded::NotHere(why) => writeln!(text, "  {name} not here: {why}"),
                 Loaded::Yes(Some(count)) if *count > MOST_VERIFIED => {
                     writeln!(text, "  {name} takes {count} verified instructions, {MOST_VERIFIED} are allowed")
                 }
@@ -115,15 +121,32 @@ impl Report {
     }
 }
 
+/// Name of each helper that the agent found missing, with all that it says of it.
+fn missing_helpers(findings: &[Value]) -> Vec<(String, String)> {
+    let missing = findings.iter().filter(|it| it["status"] == "missing");
+    let helpers =
+        missing.filter_map(|it| Some((it["name"].as_str()?.strip_prefix("helper ")?, it["detail"].as_str()?)));
+    let named = helpers.map(|(name, since)| {
+        let helper = name.split(' ').next().unwrap_or_default();
+        (helper.to_owned(), format!("no {name}: {since}"))
+    });
+    named.collect()
+}
+
 /// The agent's findings about its programs.
-fn programs(findings: &[Value]) -> Result<Vec<Program>> {
+fn programs(findings: &[Value], missing: &[(String, String)]) -> Result<Vec<Program>> {
     let each = findings.iter().filter_map(|it| Some((it["name"].as_str()?.strip_prefix("program ")?, it)));
     let programs: Vec<_> = each
         .filter(|(name, _)| !name.starts_with("type "))
         .map(|(name, finding)| {
             let detail = finding["detail"].as_str().unwrap_or_default();
             let count = detail.split(' ').find_map(|word| word.parse().ok());
-            let loaded = if finding["status"] == "have" { Loaded::Yes(count) } else { Loaded::No(detail.to_owned()) };
+            let excuse = missing.iter().find(|(helper, _)| detail.contains(&format!("unknown func {helper}#")));
+            let loaded = match excuse {
+                _ if finding["status"] == "have" => Loaded::Yes(count),
+                Some((_, why)) => Loaded::NotHere(why.clone()),
+                None => Loaded::No(detail.to_owned()),
+            };
             Program { name: name.to_owned(), loaded }
         })
         .collect();
@@ -133,15 +156,19 @@ fn programs(findings: &[Value]) -> Result<Vec<Program>> {
     Ok(programs)
 }
 
-fn outcome(told: Option<&Value>, missing: Option<&str>) -> Outcome {
+fn outcome(told: Option<&Value>, programs: &[Program]) -> Outcome {
     let Some(told) = told else { return Outcome::Fail("the machine ended before it".to_owned()) };
     let output = told["output"].as_str().unwrap_or_default();
     if told["passed"] == true {
         let skipped = output.lines().find_map(|line| line.split_once("skipped: "));
         return skipped.map_or(Outcome::Pass, |(_, why)| Outcome::NotHere(why.trim().to_owned()));
     }
-    match missing {
-        Some(why) => Outcome::NotHere(why.to_owned()),
+    let excuse = programs.iter().find_map(|Program { name, loaded }| match loaded {
+        Loaded::NotHere(why) if output.contains(&format!("refuses program {name};")) => Some(why.clone()),
+        _ => None,
+    });
+    match excuse {
+        Some(why) => Outcome::NotHere(why),
         None if told["hung"] == true => Outcome::Fail(format!("did not end\n{}", last_words(output))),
         None => Outcome::Fail(last_words(output)),
     }
@@ -154,30 +181,11 @@ fn last_words(output: &str) -> String {
     kept[kept.len().saturating_sub(12)..].join("\n")
 }
 
-/// Kernels by programs: how many instructions were verified.
-pub(crate) fn table(reports: &[Report]) -> String {
-    let mut text = String::new();
-    for report in reports {
-        let cells: Vec<_> =
-            report.programs.iter().map(|program| format!("{} {}", program.name, cell(&program.loaded))).collect();
-        let _ = writeln!(text, "{:5} {}", report.series.to_string(), cells.join("  "));
-    }
-    text
-}
-
-fn cell(loaded: &Loaded) -> String {
-    match loaded {
-        Loaded::Yes(Some(count)) => count.to_string(),
-        Loaded::Yes(None) => "loads".to_owned(),
-        Loaded::No(_) => "no".to_owned(),
-    }
-}
-
 /// The agent's own: before it, pods cannot be told apart in every hook.
-const OLDEST: Series = Series(5, 15);
+pub(crate) const OLDEST: Series = Series(5, 15);
 
 /// A quarter of what the kernel allows: what the next kernel's verifier walks twice still loads.
-const MOST_VERIFIED: u32 = 250_000;
+pub(crate) const MOST_VERIFIED: u32 = 250_000;
 
 #[cfg(test)]
 mod tests {
@@ -186,10 +194,14 @@ mod tests {
     use super::*;
 
     fn report(series: Series, status: &str, detail: &str, told: Value) -> Result<Report> {
-        let kernel = Kernel { series, release: series.to_string(), image: "".into(), modules: "".into() };
+        let kernel = kernel(series);
         let finding = json!({ "name": "program connect4", "status": status, "detail": detail });
         let said = [json!({ "findings": [finding] }), json!({ "listed": ["a"] }), told, json!({ "done": true })];
         Report::new(&kernel, &said)
+    }
+
+    fn kernel(series: Series) -> Kernel {
+        Kernel { series, release: series.to_string(), image: "".into(), modules: "".into() }
     }
 
     fn told(passed: bool, output: &str) -> Value {
@@ -197,12 +209,25 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_excused_on_kernels_older_than_the_mesh_only() {
-        let of = |series| report(series, "missing", "unknown func", told(false, "Error: no program")).unwrap();
-        assert_eq!(of(Series(5, 10)).scenarios[0].outcome, Outcome::NotHere("connect4: unknown func".to_owned()));
-        assert!(of(Series(5, 10)).is_good());
-        assert_eq!(of(Series(6, 1)).scenarios[0].outcome, Outcome::Fail("Error: no program".to_owned()));
-        assert!(!of(Series(6, 1)).is_good());
+    fn only_a_missing_helper_is_an_excuse_and_only_on_kernels_older_than_the_mesh() {
+        let helper =
+            json!({ "name": "helper bpf_f in sock_ops", "status": "missing", "detail": "Linux 5.15 or newer" });
+        let refused = |series, detail: &str, output: &str| {
+            let kernel = kernel(series);
+            let program = json!({ "name": "program connect4", "status": "missing", "detail": detail });
+            let listed = json!({ "listed": ["a"] });
+            let said = [json!({ "findings": [helper, program] }), listed, told(false, output), json!({ "done": true })];
+            Report::new(&kernel, &said).unwrap()
+        };
+        let (unknown, words) = ("unknown func bpf_f#122", "Error: the kernel refuses program connect4; see");
+        let old = refused(Series(5, 10), unknown, words);
+        let why = "no bpf_f in sock_ops: Linux 5.15 or newer".to_owned();
+        assert_eq!(old.programs[0].loaded, Loaded::NotHere(why.clone()));
+        assert_eq!(old.scenarios[0].outcome, Outcome::NotHere(why));
+        assert!(old.is_good());
+        assert!(!refused(Series(5, 10), unknown, "Error: of its own").is_good());
+        assert!(!refused(Series(5, 10), "too many instructions", words).is_good());
+        assert!(!refused(Series(6, 1), unknown, words).is_good());
     }
 
     #[test]
@@ -222,7 +247,6 @@ mod tests {
 
     #[test]
     fn a_machine_that_did_not_end_proves_nothing() {
-        let kernel = Kernel { series: Series(6, 1), release: String::new(), image: "".into(), modules: "".into() };
-        assert!(Report::new(&kernel, &[json!({ "findings": [] })]).is_err());
+        assert!(Report::new(&kernel(Series(6, 1)), &[json!({ "findings": [] })]).is_err());
     }
 }

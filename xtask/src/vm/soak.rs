@@ -22,7 +22,7 @@ pub(crate) fn run(qemu: &Qemu, kernel: &Kernel, base: &Base, folder: &Path) -> R
     let (initramfs, log) = (folder.join("soak.cpio"), folder.join("soak.log"));
     base.write(kernel, &initramfs)?;
     let started = Instant::now();
-    let words = &["only=soak::soak_held"][..];
+    let words = &["run=soak:soak::soak_held"][..];
     let machine = Machine { kernel, initramfs: &initramfs, megabytes: 2048, words, deadline: LONGEST, log: &log };
     let said = qemu.run(&machine)?;
     if let Some(error) = said.iter().find_map(|it| it["error"].as_str()) {
