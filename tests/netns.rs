@@ -6,6 +6,8 @@ mod accelerate;
 mod detect;
 #[path = "netns/endurance.rs"]
 mod endurance;
+#[path = "netns/figures.rs"]
+mod figures;
 #[path = "netns/http.rs"]
 mod http;
 #[path = "netns/isolation.rs"]

@@ -130,6 +130,7 @@ async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome,
         *pods.lock().unwrap_or_else(PoisonError::into_inner) = mesh.pods().to_vec();
         let mut past = telemetry.past(parties::naming(rollout.reader(), Arc::clone(&pods)));
         mesh.tell_events(move |event| past.record(&event))?;
+        telemetry.set_kernel_figures(mesh.figures_reader());
         let read = mesh.counter_reader();
         telemetry.set_kernel_counters(move || {
             read().into_iter().map(|(name, help, count)| KernelCounter { name, help, count }).collect()

@@ -10,6 +10,7 @@
 //! outbound, pulse: by what the kernel knows that the agent is there
 //! events   the ring of what the programs report           marks: sockets they leave to the agent to measure
 //! acceleration bytes from socket to socket, if it is on
+//! levels, runs: how full the maps are, what the programs cost
 //! probe    what this kernel can do, by trying             query: what others have attached
 //! ```
 //!
@@ -26,6 +27,7 @@ mod claims;
 pub(crate) mod counters;
 pub(crate) mod direct;
 pub(crate) mod events;
+pub(crate) mod levels;
 pub(crate) mod loader;
 pub(crate) mod log;
 pub(crate) mod maps;
@@ -37,6 +39,7 @@ pub(crate) mod policy;
 pub mod probe;
 pub(crate) mod pulse;
 mod query;
+pub(crate) mod runs;
 pub(crate) mod service_maps;
 pub(crate) mod services;
 pub(crate) mod steering;

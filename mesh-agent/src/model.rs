@@ -7,6 +7,7 @@ pub mod authz;
 pub mod cluster;
 pub mod config;
 pub mod event;
+pub mod figures;
 pub mod filter;
 pub mod flow;
 pub mod listener;

@@ -29,6 +29,7 @@ pub use worker::{Protocol, WorkerTelemetry};
 use worker::{Counters, Shard};
 
 use crate::model::event::Event;
+use crate::model::figures::Figures;
 
 /// One counter that the kernel programs keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,7 @@ pub struct KernelCounter {
     pub count: u64,
 }
 
+type KernelFigures = Box<dyn Fn() -> Figures + Send + Sync>;
 type KernelCounters = Box<dyn Fn() -> Vec<KernelCounter> + Send + Sync>;
 
 /// All that is recorded, of all data threads.
@@ -49,6 +51,7 @@ pub struct Telemetry {
     /// Of what goes past the data threads, recorded by whoever hears of it.
     past: Arc<Shard>,
     kernel: OnceLock<KernelCounters>,
+    figures: OnceLock<KernelFigures>,
     started: Instant,
 }
 
@@ -58,7 +61,13 @@ impl Telemetry {
     pub fn new(workers: usize) -> Arc<Self> {
         let shard = |index| Arc::new(Shard::new(index, workers + 1));
         let shards = (0..workers).map(shard).collect();
-        Arc::new(Self { shards, past: shard(workers), kernel: OnceLock::new(), started: Instant::now() })
+        Arc::new(Self {
+            shards,
+            past: shard(workers),
+            kernel: OnceLock::new(),
+            figures: OnceLock::new(),
+            started: Instant::now(),
+        })
     }
 
     /// The handle of data thread `index`.
@@ -79,6 +88,11 @@ impl Telemetry {
     /// Where the kernel programs' counters are read. Only the first call counts: there is one kernel side.
     pub fn set_kernel_counters(&self, read: impl Fn() -> Vec<KernelCounter> + Send + Sync + 'static) {
         let _ = self.kernel.set(Box::new(read));
+    }
+
+    /// Where it is read how full the kernel's maps are and what its programs cost. Only the first call counts.
+    pub fn set_kernel_figures(&self, read: impl Fn() -> Figures + Send + Sync + 'static) {
+        let _ = self.figures.set(Box::new(read));
     }
 
     /// Everything as Prometheus reads it (text format 0.0.4).

@@ -230,6 +230,7 @@ mod tests {
     fn every_counter_has_its_own_place_and_name() {
         let names: std::collections::BTreeSet<_> = Counter::ALL.iter().map(|counter| counter.describe().0).collect();
         assert_eq!(names.len(), Counter::ALL.len());
+        assert!(Counter::ALL.iter().all(|counter| !counter.describe().1.is_empty()));
         for (place, counter) in Counter::ALL.iter().enumerate() {
             assert_eq!(counter.index() as usize, place);
         }

@@ -82,6 +82,29 @@ fn a_service_without_endpoints_is_refused() -> anyhow::Result<()> {
 }
 
 #[test]
+fn levels_of_maps_follow_the_services() -> anyhow::Result<()> {
+    let mut rig = rig_or_skip!(with first_only; "app", "server");
+    let read = rig.mesh.figures_reader();
+    let levels = |rig: &mut Rig| {
+        // Twice: what nothing refers to goes at the next look.
+        rig.mesh.tick();
+        rig.mesh.tick();
+        let maps = read().maps;
+        ["NETNS", "SERVICES", "CHOICES"].map(|map| maps.iter().find(|it| it.map == map).expect(map).entries)
+    };
+    assert_eq!(levels(&mut rig), [1, 0, 0]);
+    let [v4, v6] = rig.pod("server").at(81);
+    let (to4, both) = ([(v4, 1.0)], [(v4, 1.0), (v6, 1.0)]);
+    learn(&mut rig, &services(Protocol::Tcp, &[("10.96.0.1:80", &to4), ("10.96.0.2:80", &both)]));
+    assert_eq!(levels(&mut rig), [1, 2, 3]);
+    learn(&mut rig, &services(Protocol::Tcp, &[("10.96.0.1:80", &to4)]));
+    assert_eq!(levels(&mut rig), [1, 1, 1]);
+    learn(&mut rig, &Services::default());
+    assert_eq!(levels(&mut rig), [1, 0, 0]);
+    Ok(())
+}
+
+#[test]
 fn endpoints_get_their_shares() -> anyhow::Result<()> {
     let mut rig = rig_or_skip!(with first_only; "app", "server");
     let weights = [10.0, 30.0, 60.0];

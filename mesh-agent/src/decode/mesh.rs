@@ -123,6 +123,7 @@ fn kernel(fields: &Fields<'_>) -> Option<KernelConfig> {
         acceleration,
         pin_path,
         persist,
+        stats: fields.flag("stats", defaults.stats),
         exclude_ports: fields.each("exclude_ports", Kind::Integer(1, 65535), port),
         exclude_cidrs: fields.each("exclude_cidrs", Kind::Cidr, cidr),
     })

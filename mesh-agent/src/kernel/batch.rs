@@ -93,6 +93,36 @@ impl<K: Pod, V: Pod> BatchMap<K, V> {
         }
     }
 
+    /// How many entries there are, of `most` at most. What changes meanwhile may be missing or counted twice.
+    pub(crate) fn count(&self, most: usize) -> Result<usize, TableError> {
+        let mut room = BATCH;
+        let (mut keys, mut values) = (Vec::<K>::with_capacity(room), Vec::<V>::with_capacity(room));
+        let (mut from, mut to) = (0_u32, 0_u32);
+        let (mut first, mut found) = (true, 0);
+        while found < most {
+            let mut batch = self.batch(keys.as_mut_ptr().cast(), values.as_mut_ptr().cast(), room);
+            batch.from = if first { 0 } else { (&raw mut from) as u64 };
+            batch.to = (&raw mut to) as u64;
+            let code = match self.call(LOOKUP_BATCH, &mut batch) {
+                Ok(()) => None,
+                Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::ENOENT)) => error.raw_os_error(),
+                Err(error) => return Err(refused(self.name, error)),
+            };
+            if code == Some(libc::ENOSPC) {
+                // A bucket did not fit.
+                room *= 2;
+                (keys, values) = (Vec::with_capacity(room), Vec::with_capacity(room));
+                continue;
+            }
+            found += batch.count as usize;
+            if code.is_some() {
+                break;
+            }
+            (from, first) = (to, false);
+        }
+        Ok(found.min(most))
+    }
+
     /// One entry.
     pub(crate) fn get(&self, key: &K) -> Result<Option<V>, TableError> {
         let mut value = std::mem::MaybeUninit::<V>::uninit();

@@ -9,7 +9,7 @@ use std::net::TcpListener;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use aya::maps::{MapData, SkStorage, SockMap};
-use aya::programs::{CgroupSockAddr, CgroupSockopt, Program, ProgramError, SkLookup, SkMsg, SockOps};
+use aya::programs::{CgroupSockAddr, CgroupSockopt, Program, ProgramError, ProgramInfo, SkLookup, SkMsg, SockOps};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use aya_log::EbpfLogger;
 use mesh_common::accelerate::Leg;
@@ -26,6 +26,7 @@ use crate::kernel::cgroup::CgroupError;
 use crate::kernel::claims::ClaimTable;
 use crate::kernel::counters::Counters;
 use crate::kernel::events::Ring;
+use crate::kernel::levels::Levels;
 use crate::kernel::log::Logger;
 use crate::kernel::maps::{KernelTables, TableError, refused, take};
 use crate::kernel::outbound::OutboundListeners;
@@ -73,6 +74,11 @@ pub enum KernelError {
         /// Its name.
         program: &'static str,
     },
+    /// Run counts and times of programs.
+    #[error(
+        "mesh.kernel.stats: the kernel does not collect run times of programs for this agent; that needs Linux 5.8 and CAP_SYS_ADMIN"
+    )]
+    Stats(#[source] io::Error),
     /// A map.
     #[error(transparent)]
     Table(#[from] TableError),
@@ -100,6 +106,7 @@ pub(crate) struct Parts {
     pub(crate) flows: SkStorage<MapData, Flows>,
     pub(crate) legs: Option<SkStorage<MapData, Leg>>,
     pub(crate) counters: Counters,
+    pub(crate) levels: Levels,
     pub(crate) events: Ring,
     pub(crate) watched: SkStorage<MapData, Watched>,
     pub(crate) logger: Option<Logger>,
@@ -116,7 +123,7 @@ pub(crate) struct Inbound {
     /// Who may connect past the agent.
     pub(crate) policies: PolicyTable,
     claims: ClaimTable,
-    _ebpf: Ebpf,
+    ebpf: Ebpf,
     listeners: SockMap<MapData>,
     link: Link,
 }
@@ -143,6 +150,11 @@ impl Inbound {
         }
     }
 
+    /// What the kernel tells of it.
+    pub(crate) fn info(&self) -> Option<ProgramInfo> {
+        self.ebpf.program(names::INBOUND)?.info().ok()
+    }
+
     /// Takes it off its hook, pinned or not.
     pub(crate) fn detach(self) {
         self.link.detach();
@@ -167,6 +179,8 @@ pub(crate) fn load(log: bool, limits: Limits, accelerate: bool, folder: &Folder)
     // A program keeps the maps it uses; those of the inbound program are not needed in this copy.
     drop((ebpf.take_map(names::LISTENERS), ebpf.take_map(names::CLAIMED)));
     Ok(Parts {
+        // First: it looks at maps that others take.
+        levels: Levels::take(&mut ebpf, accelerate)?,
         tables: KernelTables::take(&mut ebpf)?,
         services: KernelServices::take(&mut ebpf)?,
         outbound: OutboundListeners::new(take(&mut ebpf, names::OUTBOUND)?),
@@ -188,6 +202,11 @@ impl Programs {
     pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
         let acceleration: &[_] = if self.acceleration.is_some() { &names::ACCELERATION_PROGRAMS } else { &[] };
         names::CGROUP_PROGRAMS.into_iter().chain(acceleration.iter().copied())
+    }
+
+    /// What the kernel tells of each.
+    pub(crate) fn infos(&self) -> impl Iterator<Item = (&'static str, ProgramInfo)> {
+        self.names().filter_map(|name| Some((name, self.ebpf.program(name)?.info().ok()?)))
     }
 
     /// Attaches them: from now on every `connect` below `cgroup` is looked at. Where an agent before has left its programs, these
@@ -227,7 +246,7 @@ pub(crate) fn inbound<'a>(
         drop(ebpf.take_map(name));
     }
     let link = attach(&mut ebpf, names::INBOUND, &inbound_link(cookie), netns, pinning)?;
-    Ok((Inbound { policies, claims, _ebpf: ebpf, listeners: map, link }, told))
+    Ok((Inbound { policies, claims, ebpf, listeners: map, link }, told))
 }
 
 /// The name of the link of the inbound program in the namespace with this cookie.

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::os::fd::AsRawFd as _;
 
 use aya::maps::{MapData, SockHash};
+use mesh_common::config::MAX_WORKLOADS;
 use mesh_common::flow::Family;
 use mesh_common::names;
 use mesh_common::workload::{ListenerKey, Workload};
@@ -32,6 +33,11 @@ impl OutboundListeners {
             }
         }
         Ok(())
+    }
+
+    /// How many there are, each found by a system call; two for a pod.
+    pub(crate) fn count(&self) -> usize {
+        self.0.keys().take(2 * MAX_WORKLOADS as usize).filter(Result::is_ok).count()
     }
 
     /// To the kernel it is now as if they were closed.

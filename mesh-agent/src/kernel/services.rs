@@ -13,10 +13,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use mesh_common::names;
 use mesh_common::service::{self, Choice, ChoiceKey, MAX_CHOICES, MAX_SERVICES, ServiceKey};
 use tracing::{error, warn};
 
 use crate::kernel::alias;
+use crate::kernel::levels::Entries;
 use crate::kernel::maps::TableError;
 use crate::kernel::service_maps::ServiceMaps;
 use crate::model::service::{Protocol, Service, Services};
@@ -88,6 +90,12 @@ impl ServiceTable {
     /// How many services found no room, or were refused by the kernel.
     pub(crate) fn left_out(&self) -> usize {
         self.left_out.len()
+    }
+
+    /// How much its maps hold.
+    pub(crate) fn entries(&self) -> [Entries; 2] {
+        let waiting: usize = self.retired.iter().map(|(_, indexes)| indexes.len()).sum();
+        [(names::SERVICES, self.live.len()), (names::CHOICES, self.in_use + waiting)]
     }
 
     /// Takes away what is not in `next`.
@@ -184,10 +192,10 @@ impl ServiceTable {
     fn make_room(&mut self, key: &ServiceKey, table: &[(u32, Choice)]) -> Result<(), TableError> {
         let old = self.live.get(key).map_or(0, |live| live.indexes.len());
         if !self.live.contains_key(key) && self.live.len() >= self.limits.services {
-            return Err(TableError::Full { map: mesh_common::names::SERVICES });
+            return Err(TableError::Full { map: names::SERVICES });
         }
         if self.in_use - old + table.len() > self.limits.choices {
-            return Err(TableError::Full { map: mesh_common::names::CHOICES });
+            return Err(TableError::Full { map: names::CHOICES });
         }
         // What waits for the next look is as much again at most.
         let waiting: usize = self.retired.iter().map(|(_, indexes)| indexes.len()).sum();

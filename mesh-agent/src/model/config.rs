@@ -83,6 +83,8 @@ pub struct KernelConfig {
     pub pin_path: PathBuf,
     /// The programs stay in the kernel when the agent ends: each workload's mode holds until the next agent takes over.
     pub persist: bool,
+    /// Have the kernel count and time the runs of all BPF programs of the machine while the agent runs.
+    pub stats: bool,
     /// Destination ports that are never steered.
     pub exclude_ports: Vec<u16>,
     /// Destinations that are never steered.
@@ -95,6 +97,7 @@ impl Default for KernelConfig {
             acceleration: Acceleration::default(),
             pin_path: PathBuf::from("/sys/fs/bpf/bowline"),
             persist: true,
+            stats: false,
             exclude_ports: Vec::new(),
             exclude_cidrs: Vec::new(),
         }

@@ -1,5 +1,6 @@
 //! The mesh on this node, from the configured workloads to sockets that listen inside them.
 
+mod figures;
 mod shortcuts;
 
 use std::collections::BTreeSet;
@@ -28,6 +29,7 @@ use crate::kernel::pin::PinsError;
 use crate::kernel::pin::folder::Folder;
 use crate::kernel::plan::{Excluded, State};
 use crate::kernel::pulse::Pulse;
+use crate::kernel::runs::RunStats;
 use crate::kernel::services::{Limits, ServiceTable};
 use crate::kernel::steering::KernelSteering;
 use crate::kernel::sync::Sync;
@@ -37,6 +39,7 @@ use crate::model::flow::{Direction, Pod, PodId, Steering};
 use crate::model::service::{Claimed, Claims};
 use crate::model::{config, workload};
 use crate::pod::evict::Evictor;
+use crate::pod::mesh::figures::Board;
 use crate::pod::netns::{Netns, NetnsError};
 use crate::pod::own_cgroup::{OwnCgroup, OwnCgroupError};
 use crate::pod::policies::Policies;
@@ -121,6 +124,7 @@ pub struct Mesh {
     policies: Policies,
     members: Vec<Running>,
     counters: Counters,
+    board: Board,
     steers: bool,
     ticks: u32,
     _pulse: Pulse,
@@ -200,6 +204,7 @@ impl Mesh {
             policies: Policies::new(parts.policies)?,
             members: Vec::new(),
             counters: parts.counters,
+            board: Board::new(parts.levels, RunStats::start(config.kernel.stats)?),
             steers: true,
             ticks: 0,
             _pulse: Pulse::start(parts.pulse).map_err(MeshError::Pulse)?,
@@ -286,6 +291,7 @@ impl Mesh {
         if looks {
             done = done.and(self.services.reconcile().map(drop));
         }
+        self.show_figures(looks);
         if let Err(error) = done {
             warn!(%error, "the kernel's maps could not be updated; trying again");
         }

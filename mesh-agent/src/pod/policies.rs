@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tracing::warn;
 
+use crate::kernel::levels::Entries;
 use crate::kernel::maps::TableError;
 use crate::kernel::policy::compile::{Compiled, Known, compile};
 use crate::kernel::policy::maps::{KernelPolicies, pod_addrs};
@@ -40,6 +41,11 @@ impl Policies {
     /// Names of rules, for events.
     pub(crate) fn names(&self) -> &RuleNames {
         &self.names
+    }
+
+    /// How much the maps of the policies of services hold.
+    pub(crate) fn entries(&self) -> [Entries; 6] {
+        self.services.entries()
     }
 
     /// What was to be held last.

@@ -3,6 +3,7 @@
 use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::model::figures::Figures;
 use crate::telemetry::edge::{Destination, EdgeTotals, Source};
 use crate::telemetry::view::CLASSES;
 use crate::telemetry::{KernelCounter, Protocol, Telemetry};
@@ -25,7 +26,33 @@ pub(super) fn render(telemetry: &Telemetry) -> String {
             text.single(&format!("kernel_{name}_total"), "counter", help, count);
         }
     }
+    if let Some(read) = telemetry.figures.get() {
+        figures(&mut text, &read());
+    }
     text.0
+}
+
+fn figures(text: &mut Text, Figures { maps, programs }: &Figures) {
+    text.family("kernel_map_entries", "gauge", "What a map of the kernel side holds.");
+    for level in maps {
+        text.sample("kernel_map_entries", &[("map", level.map)], level.entries);
+    }
+    text.family("kernel_map_max_entries", "gauge", "What a map of the kernel side can hold.");
+    for level in maps {
+        text.sample("kernel_map_max_entries", &[("map", level.map)], level.max);
+    }
+    if programs.is_empty() {
+        return;
+    }
+    text.family("kernel_program_runs_total", "counter", "Runs of a kernel program while the kernel counts them.");
+    for it in programs {
+        text.sample("kernel_program_runs_total", &[("program", it.program)], it.runs.count);
+    }
+    text.family("kernel_program_run_seconds_total", "counter", "Time spent in a kernel program in these runs.");
+    for it in programs {
+        let time = it.runs.time.as_secs_f64();
+        text.sample("kernel_program_run_seconds_total", &[("program", it.program)], time);
+    }
 }
 
 fn process(text: &mut Text, telemetry: &Telemetry) {

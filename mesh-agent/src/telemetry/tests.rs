@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::model::figures::{Figures, MapLevel, ProgramRuns, Runs};
 use crate::model::name::{ClusterName, WorkloadName};
 use crate::telemetry::{ConnectionInfo, Destination, KernelCounter, Protocol, Source, Telemetry, Tier};
 
@@ -88,6 +89,29 @@ fn connections_are_listed_while_open() {
     let text = telemetry.prometheus();
     assert!(text.contains("bowline_downstream_connections_total 3\n"), "{text}");
     assert!(text.contains("bowline_downstream_connections_active 0\n"), "{text}");
+}
+
+#[test]
+fn levels_of_maps_and_runs_of_programs_are_written_if_there_are_any() {
+    let telemetry = Telemetry::new(1);
+    assert!(!telemetry.prometheus().contains("bowline_kernel_map"));
+    let (count, time) = (3, Duration::from_nanos(1_500));
+    let figures = Figures {
+        maps: vec![MapLevel { map: "SERVICES", entries: 2, max: 16 }],
+        programs: vec![ProgramRuns { program: "connect4", runs: Runs { count, time } }],
+    };
+    telemetry.set_kernel_figures(move || figures.clone());
+    let text = telemetry.prometheus();
+    for line in [
+        "# TYPE bowline_kernel_map_entries gauge",
+        "bowline_kernel_map_entries{map=\"SERVICES\"} 2",
+        "bowline_kernel_map_max_entries{map=\"SERVICES\"} 16",
+        "# TYPE bowline_kernel_program_runs_total counter",
+        "bowline_kernel_program_runs_total{program=\"connect4\"} 3",
+        "bowline_kernel_program_run_seconds_total{program=\"connect4\"} 0.0000015",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} not in\n{text}");
+    }
 }
 
 #[test]

@@ -8,9 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use mesh_common::flow::PortBe;
+use mesh_common::names;
 use mesh_common::policy::{PodAddrs, RuledKey};
 use tracing::warn;
 
+use crate::kernel::levels::Entries;
 use crate::kernel::maps::TableError;
 use crate::kernel::policy::compile::Compiled;
 use crate::kernel::policy::maps::PolicyMaps;
@@ -57,6 +59,19 @@ impl PolicyTable {
             }
         }
         self.litter = true;
+    }
+
+    /// How much its maps hold.
+    pub(crate) fn entries(&self) -> [Entries; 6] {
+        let sum = |of: fn(&Compiled) -> usize| self.sets.values().map(of).sum();
+        [
+            (names::RULED, self.live.len()),
+            (names::RULE_SETS, self.sets.len()),
+            (names::RULE_NETS, sum(|set| set.nets.len())),
+            (names::RULE_PORTS, sum(|set| set.ports.len())),
+            (names::RULE_WHO, sum(|set| set.who.len())),
+            (names::POD_ADDRS, self.pods.len()),
+        ]
     }
 
     /// Says by which addresses the workloads are known.
