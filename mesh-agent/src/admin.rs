@@ -15,11 +15,11 @@ mod tests;
 mod workload;
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::drain::Trigger;
-use crate::model::config::Config;
+use crate::model::config::{Accelerated, Config};
 use crate::snapshot::{Reader, Snapshot};
 use crate::telemetry::Telemetry;
 
@@ -37,6 +37,8 @@ pub struct Admin {
     pub telemetry: Arc<Telemetry>,
     /// The workloads of this node, as they are now.
     pub workloads: Box<dyn Fn() -> Vec<WorkloadView> + Send + Sync>,
+    /// What became of acceleration, as soon as that is known.
+    pub acceleration: Arc<OnceLock<Accelerated>>,
     /// Whether traffic is served.
     pub readiness: Readiness,
     /// What `POST /drain` starts.

@@ -3,6 +3,7 @@
 //! Two kinds of threads: the control runtime (this file: admin, name resolution, the workloads' comings and goings, signals) and
 //! the data threads ([`crate::proxy`]). Sockets are bound before anything is steered to them, and steering stops before they close.
 
+mod accelerate;
 mod bind;
 mod memory;
 mod parties;
@@ -10,7 +11,7 @@ mod parties;
 use std::collections::HashMap;
 use std::io;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
@@ -18,7 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::admin::{self, Admin, Readiness, WorkloadView};
 use crate::dns::Resolver;
 use crate::drain::{self, Outcome, Signals};
-use crate::model::config::Config;
+use crate::model::config::{Accelerated, Config};
 use crate::model::flow::Pod;
 use crate::model::workload::Workload;
 use crate::pod::{Limits, Mesh, MeshError, Options};
@@ -110,11 +111,13 @@ async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome,
         bound.push((listener.name.clone(), bind::bind(listener, workers)?));
     }
     let pods = Arc::new(Mutex::new(Vec::new()));
+    let acceleration = Arc::new(OnceLock::new());
     let admin = Arc::new(Admin {
         config: Arc::clone(&config),
         snapshots: rollout.reader(),
         telemetry: Arc::clone(&telemetry),
         workloads: workload_views(&config, &pods, &readiness, settings.kernel.disabled),
+        acceleration: Arc::clone(&acceleration),
         readiness: readiness.clone(),
         drain: trigger.clone(),
     });
@@ -122,7 +125,7 @@ async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome,
 
     warm_up(&mut rollout, &mut resolver).await;
     // Not earlier: what is steered from now on waits until the data threads accept it.
-    let mut mesh = start_mesh(&config, settings, workers)?;
+    let mut mesh = start_mesh(&config, settings, workers, &acceleration)?;
     if mesh.as_ref().is_some_and(Mesh::accelerates) {
         transport::expect_bytes_past_tcp();
     }
@@ -178,7 +181,12 @@ async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome,
     Ok(outcome)
 }
 
-fn start_mesh(config: &Config, settings: &settings::Run, workers: usize) -> Result<Option<Mesh>, MeshError> {
+fn start_mesh(
+    config: &Config,
+    settings: &settings::Run,
+    workers: usize,
+    acceleration: &OnceLock<Accelerated>,
+) -> Result<Option<Mesh>, MeshError> {
     if config.mesh.workloads.is_empty() {
         return Ok(None);
     }
@@ -190,7 +198,9 @@ fn start_mesh(config: &Config, settings: &settings::Run, workers: usize) -> Resu
         return Ok(None);
     }
     let workers = NonZeroUsize::new(workers).unwrap_or(NonZeroUsize::MIN);
-    Mesh::start(&config.mesh, Options { workers, kernel_log: settings.kernel.log, limits: Limits::default() }).map(Some)
+    let accelerate = acceleration.get_or_init(|| accelerate::decide(&config.mesh.kernel)).on;
+    let options = Options { workers, kernel_log: settings.kernel.log, accelerate, limits: Limits::default() };
+    Mesh::start(&config.mesh, options).map(Some)
 }
 
 /// Waits for the first answer for every name, but not for ever.

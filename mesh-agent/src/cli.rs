@@ -13,6 +13,7 @@ use crate::check;
 use crate::drain::Outcome;
 use crate::file::{self, ConfigErrors};
 use crate::kernel::pin::{self, PinsError};
+use crate::kernel::selftest;
 use crate::settings::{Command, Pins, Run, Settings, Source};
 
 /// Does what the command line asks for.
@@ -26,6 +27,7 @@ pub fn main(settings: &Settings) -> ExitCode {
         Command::Workloads(query) => list::workloads(query),
         Command::Connections(query) => list::connections(query),
         Command::Load(pins) => load(pins),
+        Command::TryAcceleration { cgroup } => return selftest::act(cgroup),
         Command::Uninstall(pins) => pin::uninstall(&pins.pin_path).map_err(Failure::from),
     };
     match done {

@@ -9,7 +9,7 @@
 //! pin      what outlives the agent, and its removal      cgroup, bpffs: the two file systems all this lives in
 //! outbound, pulse: by what the kernel knows that the agent is there
 //! events   the ring of what the programs report           marks: sockets they leave to the agent to measure
-//! acceleration bytes from socket to socket, if it is on
+//! acceleration bytes from socket to socket, if it is on  selftest: whether apps would notice
 //! levels, runs: how full the maps are, what the programs cost
 //! probe    what this kernel can do, by trying             query: what others have attached
 //! ```
@@ -40,6 +40,7 @@ pub mod probe;
 pub(crate) mod pulse;
 mod query;
 pub(crate) mod runs;
+pub mod selftest;
 pub(crate) mod service_maps;
 pub(crate) mod services;
 pub(crate) mod steering;

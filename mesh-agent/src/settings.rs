@@ -52,6 +52,12 @@ pub enum Command {
     /// Remove every trace of an agent that ended or was killed: programs, maps, folders
     #[command(visible_alias = "unload")]
     Uninstall(Pins),
+    /// The process of the self-test, which the agent starts
+    #[command(hide = true)]
+    TryAcceleration {
+        /// Where it is to move.
+        cgroup: PathBuf,
+    },
 }
 
 /// `mesh-agent run`.

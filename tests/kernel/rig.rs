@@ -57,7 +57,7 @@ impl Rig {
         config.kernel.pin_path = world.pin_path();
         change(&mut config);
         let workers = NonZeroUsize::new(2).context("two is not zero")?;
-        let mut mesh = Mesh::start(&config, Options { workers, kernel_log: false, limits })?;
+        let mut mesh = Mesh::start(&config, Options { workers, kernel_log: false, accelerate: false, limits })?;
         let acceptors = Acceptors::start(&mesh.steering(), mesh.take_listeners());
         Ok(Self { mesh, acceptors, world, _alone: alone })
     }

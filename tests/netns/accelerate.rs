@@ -2,10 +2,11 @@
 
 use std::io::{ErrorKind, Read, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use harness::agent::Agent;
 use harness::config::{all_to, bootstrap, cluster, detecting, http, service, tcp};
 use harness::tcp::echo;
@@ -140,6 +141,50 @@ fn after_its_end_a_side_cannot_send() -> anyhow::Result<()> {
     stream.shutdown(Shutdown::Write)?;
     let error = stream.write_all(b"two").expect_err("sending has ended");
     assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    Ok(())
+}
+
+/// Seen on Linux 6.18. When a kernel passes one of them, the table in docs/acceleration.md has a column to gain.
+const KNOWN: [&str; 4] =
+    ["a signal that restarts recv", "MSG_WAITALL", "splice(2)", "edge-triggered epoll and a short read"];
+
+#[test]
+fn check_names_what_apps_would_notice() -> anyhow::Result<()> {
+    let _world = world_or_skip!("client");
+    let output = Command::new(harness::binaries::agent()?).args(["check", "--json"]).output()?;
+    let findings: Vec<Value> = serde_json::from_slice(&output.stdout)?;
+    for known in KNOWN {
+        let name = format!("acceleration: {known}");
+        let finding = findings.iter().find(|finding| finding["name"] == name);
+        let status = finding.map(|finding| &finding["status"]);
+        assert_eq!(status, Some(&json!("degraded")), "{known}: {findings:?}");
+    }
+    // What has to be right before anybody may turn it on at all.
+    for vital in ["bytes and their order", "the end of sending", "a reader that does not read", "edge-triggered epoll"]
+    {
+        let name = format!("acceleration: {vital}");
+        assert!(findings.iter().all(|finding| finding["name"] != name), "{findings:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn by_default_the_agent_tries_and_leaves_it_off() -> anyhow::Result<()> {
+    let world = world_or_skip!("client", "server");
+    let server = world.pod("server");
+    let _server = server.enter(|| echo(server.at(7)[0]))?;
+    let agent = accelerated(&world, "auto")?;
+    let mut stream = world.pod("client").enter(|| connect(vips(80)[0]))?;
+    stream.write_all(b"hello")?;
+    Patient(&stream).read_exact(&mut [0; 5])?;
+    assert_eq!(segments_with_data(&world, &stream)?, [1, 1]);
+    assert_eq!(count(&agent, "accelerated_sockets")?, 0.0);
+    let decided = agent.admin().json("/config_dump")?["acceleration"].clone();
+    assert_eq!(decided["on"], false);
+    // A machine too busy for the test in the agent's time gets no list, but a reason.
+    let because = decided["because"].as_array().context("reasons")?;
+    assert!(!because.is_empty(), "{decided}");
+    assert_eq!(agent.log().matches("acceleration on=false because=").count(), 1, "{}", agent.log());
     Ok(())
 }
 

@@ -17,12 +17,13 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 
 use crate::admin::dump::object::Object;
-use crate::model::config::{Config, Mesh};
+use crate::model::config::{Accelerated, Config, Mesh};
 use crate::model::workload::{Mode, Workload};
 use crate::snapshot::Snapshot;
 
-/// The configuration in force, as `envoy.admin.v3.ConfigDump`, and the `mesh` key beside it.
-pub(super) fn config(config: &Config, snapshot: &Snapshot) -> Value {
+/// The configuration in force, as `envoy.admin.v3.ConfigDump`, and the `mesh` key beside it, and what became of
+/// acceleration, which with `auto` no configuration tells.
+pub(super) fn config(config: &Config, snapshot: &Snapshot, accelerated: Option<&Accelerated>) -> Value {
     let version = snapshot.version().to_string();
     let clusters = snapshot.clusters().map(|live| json!({ "cluster": cluster::cluster(&live.config) }));
     let listeners = snapshot.listeners().iter().map(|live| listener::listener(&live.config));
@@ -43,6 +44,7 @@ pub(super) fn config(config: &Config, snapshot: &Snapshot) -> Value {
             },
         ],
         "mesh": mesh(&config.mesh),
+        "acceleration": accelerated.map(|Accelerated { on, because }| json!({ "on": on, "because": because })),
     })
 }
 

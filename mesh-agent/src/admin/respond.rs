@@ -46,7 +46,7 @@ pub(super) fn respond<B>(admin: &Admin, via: Via, request: &Request<B>) -> Answe
         "/" => text(StatusCode::OK, INDEX),
         "/livez" => text(StatusCode::OK, "ok\n"),
         "/readyz" => ready(admin),
-        "/config_dump" => json(&dump::config(&admin.config, &admin.snapshot())),
+        "/config_dump" => json(&dump::config(&admin.config, &admin.snapshot(), admin.acceleration.get())),
         "/clusters" if request.uri().query() == Some("format=json") => json(&clusters::json(&admin.snapshot())),
         "/clusters" => text(StatusCode::OK, clusters::text(&admin.snapshot())),
         "/workloads" => json(&(admin.workloads)()),

@@ -99,7 +99,8 @@ fn address(at: &At<'_>, claimed: &Unique) -> Option<IpAddr> {
 
 fn kernel(fields: &Fields<'_>) -> Option<KernelConfig> {
     let defaults = KernelConfig::default();
-    let acceleration = fields.choice("acceleration", &[("off", 0, Acceleration::Off), ("on", 1, Acceleration::On)]);
+    let when = [("auto", 0, Acceleration::Auto), ("off", 1, Acceleration::Off), ("on", 2, Acceleration::On)];
+    let acceleration = fields.choice("acceleration", &when);
     let pin_path = fields.text("pin_path").map_or(defaults.pin_path, PathBuf::from);
     if let Some(at) = fields.get("pin_path", &Kind::Text)
         && !pin_path.is_absolute()

@@ -3,7 +3,7 @@
 //! Off, none of them is loaded and the map has no room, unless an agent before had it on: its connections between apps need both
 //! until they end.
 
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use aya::Ebpf;
 use aya::maps::{MapData, SockHash};
@@ -14,6 +14,7 @@ use crate::kernel::bpf;
 use crate::kernel::loader::{KernelError, Pinning, attach, load_program, program};
 use crate::kernel::maps::take;
 use crate::kernel::pin::folder::Link;
+use crate::kernel::query;
 
 /// The programs, loaded.
 pub(crate) struct Acceleration {
@@ -36,13 +37,33 @@ impl Acceleration {
         pinning: Pinning<'_>,
     ) -> Result<[Link; 2], KernelError> {
         let no_tls = attach(ebpf, names::NO_TLS, names::NO_TLS, cgroup, pinning)?;
-        let refusal = |source| KernelError::Program { program: names::REDIRECT, source: Box::new(source) };
-        let redirect = program(ebpf, names::REDIRECT)?.fd().map_err(refusal)?;
-        // By aya, it would leave the map with the agent.
-        bpf::attach_to_map(redirect.as_fd(), self.sockets.fd().as_fd(), SK_MSG_VERDICT)
-            .map_err(|source| KernelError::Attach { program: names::REDIRECT, source })?;
+        self.attach_to_sockets(ebpf)?;
         Ok([no_tls, attach(ebpf, names::PAIRING, names::PAIRING, cgroup, pinning)?])
     }
+
+    /// The same for as long as the answer lives, for the self-test.
+    pub(crate) fn attach_for_now(&self, ebpf: &mut Ebpf, cgroup: BorrowedFd<'_>) -> Result<[OwnedFd; 2], KernelError> {
+        let no_tls = link(ebpf, names::NO_TLS, cgroup)?;
+        self.attach_to_sockets(ebpf)?;
+        Ok([no_tls, link(ebpf, names::PAIRING, cgroup)?])
+    }
+
+    /// By aya, it would leave the map with the agent.
+    fn attach_to_sockets(&self, ebpf: &mut Ebpf) -> Result<(), KernelError> {
+        bpf::attach_to_map(loaded(ebpf, names::REDIRECT)?, self.sockets.fd().as_fd(), SK_MSG_VERDICT)
+            .map_err(|source| KernelError::Attach { program: names::REDIRECT, source })
+    }
+}
+
+fn link(ebpf: &mut Ebpf, name: &'static str, cgroup: BorrowedFd<'_>) -> Result<OwnedFd, KernelError> {
+    let hook = query::hook_of(name).ok_or(KernelError::NoSuchProgram { program: name })?;
+    let linked = bpf::link(loaded(ebpf, name)?, cgroup, hook);
+    linked.map_err(|source| KernelError::Attach { program: name, source })
+}
+
+fn loaded<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<BorrowedFd<'a>, KernelError> {
+    let fd = program(ebpf, name)?.fd();
+    fd.map(|fd| fd.as_fd()).map_err(|source| KernelError::Program { program: name, source: Box::new(source) })
 }
 
 /// `enum bpf_attach_type`.

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use aya::maps::MapType;
 use aya::programs::ProgramType;
@@ -10,6 +11,7 @@ use mesh_common::names;
 
 use crate::kernel::cgroup::Cgroups;
 use crate::kernel::pin::folder;
+use crate::kernel::selftest::{self, Check, Tried};
 use crate::kernel::services::Limits;
 use crate::kernel::{bpffs, capability, loader, query};
 
@@ -45,6 +47,7 @@ pub fn probe() -> Vec<Finding> {
     findings.extend(MAP_TYPES.iter().map(map_type));
     findings.push(netns_cookie());
     findings.extend(programs());
+    findings.extend(acceleration());
     findings.push(foreign());
     findings.extend(pinned());
     findings
@@ -186,6 +189,24 @@ fn programs() -> Vec<Finding> {
     names::PROGRAMS.into_iter().map(&mut check).collect()
 }
 
+/// What keeps `acceleration: auto` from turning it on.
+fn acceleration() -> Vec<Finding> {
+    match selftest::run(PATIENCE) {
+        Tried::All(checks) if checks.iter().all(|check| check.same) => {
+            vec![Finding::new("acceleration", Status::Have, format!("{} checks: apps notice nothing", checks.len()))]
+        }
+        Tried::All(checks) => {
+            let differs = checks.into_iter().filter(|check| !check.same);
+            let finding = |Check { name, ordinary, accelerated, .. }| {
+                let detail = format!("{accelerated}, instead of {ordinary}: auto means off");
+                Finding::new(format!("acceleration: {name}"), Status::Degraded, detail)
+            };
+            differs.map(finding).collect()
+        }
+        Tried::Not(why) => vec![Finding::new("acceleration", Status::Degraded, format!("{why}: auto means off"))],
+    }
+}
+
 fn foreign() -> Finding {
     let name = "programs of others";
     let found = Cgroups::find().and_then(|cgroups| cgroups.open()).map_err(|error| error.to_string());
@@ -239,7 +260,7 @@ fn version(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
@@ -260,6 +281,8 @@ fn short(text: &str) -> String {
     }
 }
 
+/// For machines that are slow: whoever asks may wait.
+const PATIENCE: Duration = Duration::from_secs(20);
 const OLDEST: (u32, u32) = (5, 15);
 const PROGRAM_TYPES: [(ProgramType, &str, &str); 3] = [
     (ProgramType::CgroupSockAddr, "cgroup_sock_addr", "5.8"),

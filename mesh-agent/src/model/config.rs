@@ -56,8 +56,10 @@ impl Default for Mesh {
 /// `mesh.kernel.acceleration`: whether bytes go from socket to socket, past TCP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Acceleration {
-    /// They don't.
+    /// If apps would notice nothing of it, as far as a test at the start can tell.
     #[default]
+    Auto,
+    /// They don't.
     Off,
     /// They do.
     On,
@@ -68,10 +70,20 @@ impl Acceleration {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Auto => "auto",
             Self::Off => "off",
             Self::On => "on",
         }
     }
+}
+
+/// What became of [`Acceleration`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accelerated {
+    /// Whether bytes go from socket to socket.
+    pub on: bool,
+    /// Why, or why not.
+    pub because: Vec<String>,
 }
 
 /// `mesh.kernel`.

@@ -33,7 +33,6 @@ use crate::kernel::runs::RunStats;
 use crate::kernel::services::{Limits, ServiceTable};
 use crate::kernel::steering::KernelSteering;
 use crate::kernel::sync::Sync;
-use crate::model::config::Acceleration;
 use crate::model::event::Event;
 use crate::model::flow::{Direction, Pod, PodId, Steering};
 use crate::model::service::{Claimed, Claims};
@@ -54,6 +53,8 @@ pub struct Options {
     pub workers: NonZeroUsize,
     /// Pass what the kernel programs log on to the agent's log.
     pub kernel_log: bool,
+    /// Let bytes go from socket to socket.
+    pub accelerate: bool,
     /// How much the kernel may be asked to hold.
     pub limits: Limits,
 }
@@ -180,7 +181,7 @@ impl Mesh {
         loader::may_load()?;
         let cgroups = Cgroups::find()?;
         let home = Netns::home()?;
-        let directions = directions(config.kernel.acceleration);
+        let directions = directions(options.accelerate);
         let folder = Folder::take_over(&config.kernel.pin_path)?;
         let parts = loader::load(options.kernel_log, options.limits, !directions.is_none(), &folder)?;
         let sync = Sync::over(Box::new(parts.tables))?;
@@ -470,11 +471,8 @@ impl fmt::Debug for Mesh {
 }
 
 /// What of the traffic is accelerated.
-fn directions(acceleration: Acceleration) -> Directions {
-    match acceleration {
-        Acceleration::Off => Directions::default(),
-        Acceleration::On => Directions::TO_AGENT.and(Directions::TO_APP).and(Directions::APPS),
-    }
+fn directions(accelerate: bool) -> Directions {
+    if accelerate { Directions::TO_AGENT.and(Directions::TO_APP).and(Directions::APPS) } else { Directions::default() }
 }
 
 fn kernel_workload(pod: &Pod, [v4, v6]: [PortBe; 2]) -> Workload {

@@ -15,7 +15,7 @@ fn every_supported_field_survives_a_dump() {
     let mut builder = Builder::default();
     let (mut snapshot, rejected) = builder.build(&written.listeners, &written.clusters, &HashMap::new());
     assert_eq!((rejected, builder.add_udp(&mut snapshot, &written.udp_listeners)), (vec![], vec![]));
-    let dumped = dump::config(&written, &snapshot);
+    let dumped = dump::config(&written, &snapshot, None);
     let again = read(&serde_json::to_string_pretty(&as_bootstrap(&dumped)).unwrap());
     assert_eq!(again.node, written.node);
     assert_eq!(again.admin, written.admin);
