@@ -7,6 +7,7 @@ mod arrows;
 mod borders;
 mod code;
 mod docs;
+mod kernels;
 mod shape;
 mod source;
 
@@ -14,7 +15,7 @@ use std::{fmt, process::ExitCode};
 
 use anyhow::Result;
 
-use crate::{tidy::source::Source, workspace};
+use crate::{tidy::source::Source, vm::record::Record, workspace};
 
 /// A place where a rule is broken, and what to do about it.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,6 +42,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     let sources = source::all(workspace::root())?;
     let mut findings: Vec<_> = sources.iter().flat_map(|source| RULES.iter().flat_map(|rule| rule(source))).collect();
     findings.extend(docs::dependencies_are_explained(&sources));
+    findings.extend(kernels::page_is_of_today(&sources, &Record::read()?));
     findings.sort_by(|a, b| (&a.path, a.line).cmp(&(&b.path, b.line)));
     for finding in &findings {
         println!("{finding}");

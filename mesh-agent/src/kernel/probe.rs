@@ -274,7 +274,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 fn short(text: &str) -> String {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let first = lines.next().unwrap_or_default();
-    let tells = |line: &&str| !line.starts_with("processed ") && !line.starts_with(':');
+    let tells = |line: &&str| !SUMS.iter().any(|start| line.starts_with(start));
     match lines.rfind(tells) {
         Some(why) => format!("{first}: {why}"),
         None => first.to_owned(),
@@ -283,6 +283,10 @@ fn short(text: &str) -> String {
 
 /// For machines that are slow: whoever asks may wait.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How lines begin that sum up, and what follows the log.
+const SUMS: [&str; 4] = ["processed ", "stack depth ", "verification time ", ":"];
+
 const OLDEST: (u32, u32) = (5, 15);
 const PROGRAM_TYPES: [(ProgramType, &str, &str); 3] = [
     (ProgramType::CgroupSockAddr, "cgroup_sock_addr", "5.8"),
@@ -311,7 +315,7 @@ mod tests {
 
     #[test]
     fn of_a_verifiers_log_the_line_that_says_why_is_kept() {
-        let log = "refused. Verifier output: ; #[sock_ops]\n0: (bf) r6 = r1\nunknown func bpf_f#1\nprocessed 2 insns\n\n: Invalid";
+        let log = "refused. Verifier output: ; #[sock_ops]\n0: (bf) r6 = r1\nunknown func bpf_f#1\nprocessed 2 insns\nstack depth 8\n\n: Invalid";
         assert_eq!(short(log), "refused. Verifier output: ; #[sock_ops]: unknown func bpf_f#1");
         assert_eq!(short("one line"), "one line");
     }

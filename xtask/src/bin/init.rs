@@ -64,15 +64,10 @@ fn scenarios(word: &str) -> Result<()> {
     wanted.iter().try_for_each(|name| one(TESTS, name, &[], LONGEST_TEST))
 }
 
-/// Those that are to run: all, those with something in their name, or of each file the first.
+/// Those that are to run: all, or those with something in their name.
 fn wanted<'a>(names: &[&'a str], word: &str) -> Vec<&'a str> {
-    let mut wanted = names.to_vec();
-    match word.split_once(':') {
-        Some(("like", part)) => wanted.retain(|name| name.contains(part)),
-        _ if word == "few" => wanted.dedup_by_key(|name| name.split("::").next()),
-        _ => (),
-    }
-    wanted
+    let part = word.strip_prefix("like:").unwrap_or_default();
+    names.iter().copied().filter(|name| name.contains(part)).collect()
 }
 
 /// Runs one test and says how it went.

@@ -16,8 +16,13 @@ pub(crate) fn of(record: &Record) -> String {
          ## Programs\n\nInstructions that the kernel's verifier walked, {MOST_VERIFIED} are allowed; `loads` where a kernel does not tell.\n\n"
     );
     table(&mut text, record, "program", |row| &row.programs, &mut reasons);
-    text.push_str("\n## Scenarios\n\nThe tests of `tests/kernel`, each by itself.\n\n");
-    table(&mut text, record, "scenario", |row| &row.scenarios, &mut reasons);
+    text.push_str("\n## Scenarios\n\n");
+    if record.0.iter().all(|row| row.scenarios.is_empty()) {
+        text.push_str("Not written down yet: `cargo xtask vm --write` runs them all.\n");
+    } else {
+        text.push_str("The tests of `tests/kernel`, each by itself.\n\n");
+        table(&mut text, record, "scenario", |row| &row.scenarios, &mut reasons);
+    }
     if !reasons.is_empty() {
         text.push('\n');
     }

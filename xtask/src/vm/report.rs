@@ -1,8 +1,8 @@
 //! What a machine said, judged, and put into tables.
 //!
 //! A kernel older than the mesh is made for may lack a helper that programs need: a program refused for that helper, and a
-//! scenario that ended with such a refusal, are "not here", with its name. Nothing else is excused, there or on any other
-//! kernel. A test that skipped itself has proved nothing, so it never counts as passed.
+//! scenario that ended with such a refusal, are "not here", with its name. So is a scenario for which the agent could not even
+//! ask for a namespace's cookie. Nothing else is excused, there or on any other kernel. A test that skipped itself has proved nothing, so it never counts as passed.
 
 use std::fmt::Write as _;
 
@@ -163,7 +163,10 @@ fn outcome(told: Option<&Value>, programs: &[Program]) -> Outcome {
         let skipped = output.lines().find_map(|line| line.split_once("skipped: "));
         return skipped.map_or(Outcome::Pass, |(_, why)| Outcome::NotHere(why.trim().to_owned()));
     }
+    // Before any program is loaded, the agent asks for the cookie that the helper would tell the programs.
+    let no_cookie = output.contains(NO_COOKIE);
     let excuse = programs.iter().find_map(|Program { name, loaded }| match loaded {
+        Loaded::NotHere(why) if no_cookie => Some(format!("no SO_NETNS_COOKIE: Linux 5.14 or newer; {why}")),
         Loaded::NotHere(why) if output.contains(&format!("refuses program {name};")) => Some(why.clone()),
         _ => None,
     });
@@ -183,6 +186,9 @@ fn last_words(output: &str) -> String {
 
 /// The agent's own: before it, pods cannot be told apart in every hook.
 pub(crate) const OLDEST: Series = Series(5, 15);
+
+/// The agent's words, which has the kernel's error under them.
+const NO_COOKIE: &str = "CAP_SYS_ADMIN and Linux 5.14 are needed";
 
 /// A quarter of what the kernel allows: what the next kernel's verifier walks twice still loads.
 pub(crate) const MOST_VERIFIED: u32 = 250_000;
@@ -225,6 +231,9 @@ mod tests {
         assert_eq!(old.programs[0].loaded, Loaded::NotHere(why.clone()));
         assert_eq!(old.scenarios[0].outcome, Outcome::NotHere(why));
         assert!(old.is_good());
+        let no_cookie = format!("Error: {NO_COOKIE}");
+        assert!(refused(Series(5, 10), unknown, &no_cookie).is_good());
+        assert!(!refused(Series(6, 1), unknown, &no_cookie).is_good());
         assert!(!refused(Series(5, 10), unknown, "Error: of its own").is_good());
         assert!(!refused(Series(5, 10), "too many instructions", words).is_good());
         assert!(!refused(Series(6, 1), unknown, words).is_good());
