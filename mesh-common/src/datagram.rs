@@ -29,7 +29,8 @@ pub struct Flow {
     pub service_port: PortBe,
     /// Port of the endpoint. Zero: the place is free.
     pub endpoint_port: PortBe,
-    /// The set in which the endpoint was when somebody last looked.
+    /// The set in which the endpoint was when somebody last looked. Zero, which no set has for its number: it is in none any more, and
+    /// the flow is kept for answers that are still under way.
     pub set: u32,
 }
 
@@ -37,11 +38,11 @@ impl Flows {
     /// None yet.
     pub const EMPTY: Self = Self { flows: [Flow::FREE; PLACES], next: 0, pad: 0 };
 
-    /// The place of the flow to this service.
+    /// The place of the flow to this service that is not over.
     #[inline(always)]
     #[must_use]
     pub fn to(&self, service: &ServiceKey) -> Option<usize> {
-        self.find(|flow| flow.service == service.addr && flow.service_port == service.port)
+        self.find(|flow| flow.set != OVER && flow.service == service.addr && flow.service_port == service.port)
     }
 
     /// The service that this endpoint stands for.
@@ -89,6 +90,19 @@ impl Flow {
         }
     }
 
+    /// Whether taking its place forgets something: it is in use, and not over.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_live(&self) -> bool {
+        self.endpoint_port.0 != 0 && self.set != OVER
+    }
+
+    /// Its endpoint is gone.
+    #[inline(always)]
+    pub const fn end(&mut self) {
+        self.set = OVER;
+    }
+
     /// The endpoint.
     #[inline(always)]
     #[must_use]
@@ -96,6 +110,9 @@ impl Flow {
         Target::new(self.endpoint, self.endpoint_port)
     }
 }
+
+/// [`Flow::set`] of one that is over.
+const OVER: u32 = 0;
 
 /// Services one socket talks to at once. A resolver asks two or three; who needs more has a socket for each, as a rule.
 pub const PLACES: usize = 8;
@@ -129,5 +146,22 @@ mod tests {
         assert_eq!(flows.from(&endpoint(0)), None);
         assert_eq!(flows.from(&endpoint(7)), Some(Target::new(Addr::v4(7), PortBe::new(53))));
         assert_eq!(flows.flows[7].target(), endpoint(7));
+    }
+
+    #[test]
+    fn a_flow_whose_endpoint_is_gone_is_kept_for_its_answers() {
+        let mut flows = Flows::EMPTY;
+        for (n, set) in [(1, 1), (2, 2)] {
+            if let Some(known) = flows.to(&key(0)) {
+                flows.flows[known].end();
+            }
+            let place = flows.take_place();
+            assert!(!flows.flows[place].is_live());
+            flows.flows[place] = Flow::new(&key(0), &endpoint(n), set);
+        }
+        assert_eq!(flows.to(&key(0)), Some(1));
+        let service = Some(Target::new(Addr::v4(0), PortBe::new(53)));
+        assert_eq!((flows.from(&endpoint(1)), flows.from(&endpoint(2))), (service, service));
+        assert!(!flows.flows[0].is_live() && flows.flows[1].is_live());
     }
 }

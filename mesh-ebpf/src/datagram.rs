@@ -137,8 +137,7 @@ fn send(ctx: &SockAddrContext, destination: Addr) -> Option<(Verdict, u32, Optio
 #[inline(always)]
 fn endpoint(socket: Socket, key: &ServiceKey, service: Service) -> Result<Target, Failure> {
     let flows = socket.flows().ok_or(Failure::NoMemory)?;
-    let known = flows.to(key);
-    if let Some(flow) = known.and_then(|place| flows.flows.get_mut(place)) {
+    if let Some(flow) = flows.to(key).and_then(|place| flows.flows.get_mut(place)) {
         let target = flow.target();
         if flow.set == service.set {
             return Ok(target);
@@ -147,14 +146,12 @@ fn endpoint(socket: Socket, key: &ServiceKey, service: Service) -> Result<Target
             flow.set = service.set;
             return Ok(target);
         }
+        flow.end();
     }
     let target = service::choose(key, service)?;
-    let place = match known {
-        Some(place) => place,
-        None => flows.take_place(),
-    };
+    let place = flows.take_place();
     if let Some(flow) = flows.flows.get_mut(place) {
-        if known.is_none() && flow.endpoint_port.0 != 0 {
+        if flow.is_live() {
             count(Counter::FlowsForgotten);
         }
         *flow = Flow::new(key, &target, service.set);
