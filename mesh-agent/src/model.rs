@@ -13,6 +13,7 @@ pub mod flow;
 pub mod listener;
 pub mod matcher;
 pub mod name;
+pub mod resource;
 pub mod route;
 pub mod service;
 pub mod workload;

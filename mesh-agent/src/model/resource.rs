@@ -1,0 +1,106 @@
+//! The kinds of resources a management server sends, and the type URLs that name them.
+//!
+//! Only names: how a resource is decoded is [`crate::decode`]'s, how it is asked for the protocol's.
+
+use std::fmt;
+
+/// A kind of resource. In the order in which kinds are asked for and go live: what is referred to before what refers to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ResourceKind {
+    /// `envoy.config.cluster.v3.Cluster` (CDS).
+    Cluster,
+    /// `envoy.config.endpoint.v3.ClusterLoadAssignment` (EDS).
+    Endpoints,
+    /// `envoy.extensions.transport_sockets.tls.v3.Secret` (SDS).
+    Secret,
+    /// `envoy.config.core.v3.TypedExtensionConfig` (ECDS).
+    Extension,
+    /// `envoy.config.listener.v3.Listener` (LDS).
+    Listener,
+    /// `envoy.config.route.v3.ScopedRouteConfiguration` (SRDS).
+    ScopedRoute,
+    /// `envoy.config.route.v3.RouteConfiguration` (RDS).
+    Route,
+    /// `envoy.config.route.v3.VirtualHost` (VHDS).
+    VirtualHost,
+}
+
+impl ResourceKind {
+    /// Every kind, in order.
+    pub const ALL: [Self; 8] = [
+        Self::Cluster,
+        Self::Endpoints,
+        Self::Secret,
+        Self::Extension,
+        Self::Listener,
+        Self::ScopedRoute,
+        Self::Route,
+        Self::VirtualHost,
+    ];
+
+    /// The message's full name.
+    #[must_use]
+    pub const fn message(self) -> &'static str {
+        match self {
+            Self::Cluster => "envoy.config.cluster.v3.Cluster",
+            Self::Endpoints => "envoy.config.endpoint.v3.ClusterLoadAssignment",
+            Self::Secret => "envoy.extensions.transport_sockets.tls.v3.Secret",
+            Self::Extension => "envoy.config.core.v3.TypedExtensionConfig",
+            Self::Listener => "envoy.config.listener.v3.Listener",
+            Self::ScopedRoute => "envoy.config.route.v3.ScopedRouteConfiguration",
+            Self::Route => "envoy.config.route.v3.RouteConfiguration",
+            Self::VirtualHost => "envoy.config.route.v3.VirtualHost",
+        }
+    }
+
+    /// What the protocol calls it: `type.googleapis.com/` and the message's name.
+    #[must_use]
+    pub fn type_url(self) -> String {
+        format!("{TYPE_URL}{}", self.message())
+    }
+
+    /// The kind of a type URL.
+    #[must_use]
+    pub fn of_type_url(url: &str) -> Option<Self> {
+        let message = url.strip_prefix(TYPE_URL)?;
+        Self::ALL.into_iter().find(|kind| kind.message() == message)
+    }
+
+    /// The discovery service's short name, as people and metrics know it.
+    #[must_use]
+    pub const fn service(self) -> &'static str {
+        match self {
+            Self::Cluster => "CDS",
+            Self::Endpoints => "EDS",
+            Self::Secret => "SDS",
+            Self::Extension => "ECDS",
+            Self::Listener => "LDS",
+            Self::ScopedRoute => "SRDS",
+            Self::Route => "RDS",
+            Self::VirtualHost => "VHDS",
+        }
+    }
+}
+
+impl fmt::Display for ResourceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.service())
+    }
+}
+
+const TYPE_URL: &str = "type.googleapis.com/";
+
+#[cfg(test)]
+mod tests {
+    use super::ResourceKind;
+
+    #[test]
+    fn a_type_url_names_its_kind() {
+        for kind in ResourceKind::ALL {
+            assert_eq!(ResourceKind::of_type_url(&kind.type_url()), Some(kind));
+        }
+        let others =
+            ["", "type.googleapis.com/", "envoy.config.cluster.v3.Cluster", "type.googleapis.com/envoy.Runtime"];
+        assert!(others.iter().all(|url| ResourceKind::of_type_url(url).is_none()));
+    }
+}
