@@ -27,3 +27,4 @@ pub mod snapshot;
 pub mod telemetry;
 pub mod tier;
 pub mod transport;
+pub mod xds;

@@ -74,7 +74,7 @@ fn heads(rest: &str) -> Vec<(usize, String)> {
 const EVERYTHING: &str = "*";
 
 /// Module, and the modules it may use. Nobody but `cli` may use `app`, and `proxy` is `app`'s alone.
-const ARROWS: [(&str, &[&str]); 20] = [
+const ARROWS: [(&str, &[&str]); 21] = [
     ("model", &[]),
     ("route", &["model", "snapshot"]),
     ("snapshot", &["model", "route"]),
@@ -92,6 +92,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("admin", &["model", "snapshot", "telemetry", "drain"]),
     ("tier", &["model", "snapshot"]),
     ("rollout", &["model", "snapshot", "kernel", "tier"]),
+    ("xds", &["model"]),
     ("check", &["kernel"]),
     ("app", &[EVERYTHING]),
     // What the command line's verbs end in; only main calls it.

@@ -54,12 +54,13 @@ fn words<'l>(line: &'l str, word: &'l str) -> impl Iterator<Item = (&'l str, &'l
 }
 
 /// Crate, and the modules of the agent that may name it.
-const HOMES: [(&str, &[&str]); 6] = [
+const HOMES: [(&str, &[&str]); 7] = [
     ("aya", &["kernel"]),
     ("aya_log", &["kernel"]),
     ("hyper", &["proxy/http", "transport", "admin"]),
     ("hyper_util", &["proxy/http", "transport", "admin"]),
     ("h2", &["proxy/http", "transport", "admin"]),
+    ("prost", &["xds"]),
     ("saphyr_parser", &["file"]),
 ];
 

@@ -1,0 +1,11 @@
+//! xDS v3: the client of a management server.
+//!
+//! ```text
+//! client (gRPC, bytes) <-> session (the protocol, without sockets or clock) -> deliveries -> store, rollout
+//! ```
+//!
+//! [`session`] knows the rules of the protocol and nothing of its transport, so each rule is tested without either. What is in a
+//! resource is [`crate::decode`]'s.
+
+mod message;
+pub mod session;

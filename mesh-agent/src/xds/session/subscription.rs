@@ -1,0 +1,264 @@
+//! What is wanted, asked for and live of one kind of resource.
+
+use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::hash::BuildHasher as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::model::resource::ResourceKind;
+use crate::xds::session::reading::{Item, Reading};
+use crate::xds::session::update::{Fault, Incoming, Ticket, Update, Why};
+use crate::xds::session::{Name, Timers};
+
+/// Of one kind.
+#[derive(Debug, Default)]
+pub(super) struct Subscription {
+    /// Whether everything is wanted.
+    pub(super) wildcard: bool,
+    /// What is wanted by name.
+    pub(super) names: BTreeMap<Name, Wanted>,
+    /// Of the last response that was accepted as a whole.
+    pub(super) version: String,
+    pub(super) on_stream: OnStream,
+    held: HashMap<Name, Held>,
+    undecided: VecDeque<Undecided>,
+    digest: RandomState,
+}
+
+/// A name that is wanted.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    patience: Option<Duration>,
+    /// Until when it may come, if that is being waited for.
+    until: Option<Instant>,
+}
+
+/// What the server has been told, and has said, on the stream that is open.
+#[derive(Debug, Default)]
+pub(super) struct OnStream {
+    /// Whether anything was asked for.
+    pub(super) asked: bool,
+    /// Whether a request named something. From then on, to name nothing means to want nothing.
+    pub(super) named: bool,
+    /// Whether the server has been asked for everything.
+    pub(super) wildcard: bool,
+    /// Of the last response.
+    pub(super) nonce: String,
+    /// Responses that wait for a decision.
+    pub(super) waiting: usize,
+    /// Wanted, and not asked for yet.
+    pub(super) unasked: BTreeSet<Name>,
+    /// Asked for, and wanted no longer.
+    pub(super) dropped: BTreeSet<Name>,
+}
+
+/// A resource that is live.
+#[derive(Debug)]
+pub(super) struct Held {
+    version: Name,
+    digest: u64,
+    expires: Option<Instant>,
+}
+
+/// A response that waits for a decision.
+#[derive(Debug)]
+pub(super) struct Undecided {
+    stream: u64,
+    nonce: String,
+    pub(super) version: String,
+    pub(super) offered: Vec<(Name, Held)>,
+    pub(super) faults: Vec<Fault>,
+}
+
+impl Subscription {
+    pub(super) fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Name and version of everything that is live.
+    pub(super) fn versions(&self) -> impl Iterator<Item = (&Name, &Name)> {
+        self.held.iter().map(|(name, held)| (name, &held.version))
+    }
+
+    pub(super) fn want(&mut self, name: &Name, patience: Option<Duration>) {
+        if let Some(wanted) = self.names.get_mut(name) {
+            wanted.patience = patience;
+            return;
+        }
+        self.names.insert(Arc::clone(name), Wanted { patience, until: None });
+        self.on_stream.dropped.remove(name);
+        self.on_stream.unasked.insert(Arc::clone(name));
+    }
+
+    pub(super) fn forget(&mut self, kind: ResourceKind, name: &str, timers: &mut Timers) {
+        let Some((name, wanted)) = self.names.remove_entry(name) else { return };
+        if let Some(until) = wanted.until {
+            timers.remove(&(until, kind, Arc::clone(&name)));
+        }
+        // With a wildcard the server says whether it goes or stays ("Unsubscribing from Resources").
+        if !self.wildcard {
+            self.release(kind, &name, timers);
+        }
+        if !self.on_stream.unasked.remove(&name) {
+            self.on_stream.dropped.insert(name);
+        }
+    }
+
+    /// Every name that is wanted has now been asked for: those that are not there are waited for from now on.
+    pub(super) fn asked(&mut self, kind: ResourceKind, now: Instant, timers: &mut Timers) {
+        for name in std::mem::take(&mut self.on_stream.unasked) {
+            let Some(wanted) = self.names.get_mut(&name).filter(|_| !self.held.contains_key(&name)) else { continue };
+            wanted.until = wanted.patience.map(|patience| now + patience);
+            timers.extend(wanted.until.map(|until| (until, kind, name)));
+        }
+        self.on_stream.dropped.clear();
+        self.on_stream.asked = true;
+        self.on_stream.named |= !self.names.is_empty();
+        self.on_stream.wildcard = self.wildcard;
+    }
+
+    /// Whether the server does not know yet what is wanted.
+    pub(super) fn has_news(&self) -> bool {
+        let OnStream { asked, wildcard, unasked, dropped, .. } = &self.on_stream;
+        !unasked.is_empty()
+            || (*asked && (!dropped.is_empty() || *wildcard != self.wildcard))
+            || (!asked && self.wildcard)
+    }
+
+    pub(super) fn stream_ended(&mut self, kind: ResourceKind, timers: &mut Timers) {
+        for (name, wanted) in &mut self.names {
+            if let Some(until) = wanted.until.take() {
+                timers.remove(&(until, kind, Arc::clone(name)));
+            }
+        }
+        self.on_stream = OnStream { unasked: self.names.keys().cloned().collect(), ..OnStream::default() };
+    }
+
+    /// Takes what a response says that needs no judgement, and hands out what does. If it `is_whole`, what it lacks is gone.
+    pub(super) fn admit(
+        &mut self,
+        mut reading: Reading,
+        ticket: Ticket,
+        is_whole: bool,
+        now: Instant,
+        timers: &mut Timers,
+    ) -> Update {
+        reading.refuse_duplicates();
+        let Reading { kind, nonce, version, items, removed, faults, has_nameless } = reading;
+        let mut gone = removed;
+        // What cannot be told by name may be any of those that seem to be gone.
+        if is_whole && !has_nameless {
+            let present: HashSet<&Name> = items
+                .iter()
+                .map(|item| &item.name)
+                .chain(faults.iter().filter_map(|fault| fault.name.as_ref()))
+                .collect();
+            gone = self.held.keys().filter(|name| !present.contains(name)).cloned().collect();
+            gone.sort_unstable();
+        }
+        let mut resources = Vec::new();
+        let mut offered = Vec::new();
+        for item in items {
+            if !self.is_wanted(&item) {
+                // "How the client specifies what resources to return": silently ignored.
+                continue;
+            }
+            // One that is beyond the clock's range is none.
+            let expires = item.ttl.and_then(|ttl| now.checked_add(ttl));
+            let digest = item.body.as_ref().map(|body| self.digest.hash_one(body));
+            if let Some(held) = self.held.get_mut(&item.name) {
+                // "TTL": a heartbeat counts if it is for the version that was sent last.
+                let is_news = digest.map_or(held.version != item.version, |digest| digest != held.digest);
+                if !is_news {
+                    held.version = item.version;
+                    set_expiry(held, expires, kind, &item.name, timers);
+                    continue;
+                }
+            }
+            let (Some(body), Some(digest)) = (item.body, digest) else { continue };
+            offered.push((Arc::clone(&item.name), Held { version: Arc::clone(&item.version), digest, expires }));
+            resources.push(Incoming { name: item.name, version: item.version, body });
+        }
+        gone.retain(|name| self.remove(kind, name, timers));
+        self.on_stream.nonce.clone_from(&nonce);
+        self.on_stream.waiting += 1;
+        let undecided =
+            Undecided { stream: ticket.stream, nonce, version: version.clone(), offered, faults: faults.clone() };
+        self.undecided.push_back(undecided);
+        Update { ticket, version, resources, removed: gone, faults }
+    }
+
+    pub(super) fn take_undecided(&mut self, ticket: &Ticket) -> Option<Undecided> {
+        let is_it = |it: &Undecided| it.stream == ticket.stream && it.nonce == ticket.nonce;
+        let at = self.undecided.iter().position(is_it)?;
+        self.undecided.remove(at)
+    }
+
+    /// What was offered and not refused is live.
+    pub(super) fn accept(
+        &mut self,
+        kind: ResourceKind,
+        offered: Vec<(Name, Held)>,
+        faults: &[Fault],
+        now: Instant,
+        timers: &mut Timers,
+    ) {
+        let refused: HashSet<&Name> = faults.iter().filter_map(|fault| fault.name.as_ref()).collect();
+        for (name, held) in offered {
+            let is_wanted = self.wildcard || self.names.contains_key(&name);
+            if refused.contains(&name) || !is_wanted {
+                continue;
+            }
+            self.stop_waiting(kind, &name, timers);
+            self.release(kind, &name, timers);
+            // Judging took so long that it is over already: said at once, by the timer.
+            timers.extend(held.expires.map(|expires| (expires.max(now), kind, Arc::clone(&name))));
+            let expires = held.expires.map(|expires| expires.max(now));
+            self.held.insert(name, Held { expires, ..held });
+        }
+    }
+
+    /// A timer of `name` ran out: what that means.
+    pub(super) fn ran_out(&mut self, name: &Name, now: Instant) -> Option<Why> {
+        let is_over = |at: &mut Instant| *at <= now;
+        if self.held.get_mut(name).and_then(|held| held.expires.as_mut()).is_some_and(is_over) {
+            self.held.remove(name);
+            return Some(Why::Expired);
+        }
+        let wanted = self.names.get_mut(name)?;
+        wanted.until.take_if(is_over).map(|_| Why::NeverCame)
+    }
+
+    fn is_wanted(&self, item: &Item) -> bool {
+        self.wildcard
+            || self.names.contains_key(&item.name)
+            || item.aliases.iter().any(|alias| self.names.contains_key(alias.as_str()))
+    }
+
+    /// Whether anybody has to hear that `name` is gone: it is live, or it was waited for.
+    fn remove(&mut self, kind: ResourceKind, name: &Name, timers: &mut Timers) -> bool {
+        self.release(kind, name, timers) | self.stop_waiting(kind, name, timers)
+    }
+
+    fn release(&mut self, kind: ResourceKind, name: &Name, timers: &mut Timers) -> bool {
+        let Some(held) = self.held.remove(name) else { return false };
+        if let Some(expires) = held.expires {
+            timers.remove(&(expires, kind, Arc::clone(name)));
+        }
+        true
+    }
+
+    fn stop_waiting(&mut self, kind: ResourceKind, name: &Name, timers: &mut Timers) -> bool {
+        let Some(until) = self.names.get_mut(name).and_then(|wanted| wanted.until.take()) else { return false };
+        timers.remove(&(until, kind, Arc::clone(name)))
+    }
+}
+
+fn set_expiry(held: &mut Held, expires: Option<Instant>, kind: ResourceKind, name: &Name, timers: &mut Timers) {
+    if let Some(before) = held.expires.take() {
+        timers.remove(&(before, kind, Arc::clone(name)));
+    }
+    timers.extend(expires.map(|at| (at, kind, Arc::clone(name))));
+    held.expires = expires;
+}

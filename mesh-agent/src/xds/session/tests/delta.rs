@@ -1,0 +1,176 @@
+//! Incremental.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use super::*;
+
+fn connected(wanted: impl FnOnce(&mut Session)) -> (Session, Vec<DeltaRequest>) {
+    let mut session = session(Variant::Delta);
+    wanted(&mut session);
+    let requests = session.connected(Instant::now()).into_iter().map(delta_request).collect();
+    (session, requests)
+}
+
+#[test]
+fn first_requests_follow_make_before_break_and_only_the_first_has_the_node_delta() {
+    let (_, requests) = connected(|session| {
+        session.subscribe(RDS, &name("r"), PATIENCE);
+        session.subscribe_to_all(LDS);
+        session.subscribe(EDS, &name("e"), PATIENCE);
+        session.subscribe_to_all(CDS);
+    });
+    let kinds: Vec<_> = requests.iter().filter_map(|it| ResourceKind::of_type_url(&it.type_url)).collect();
+    assert_eq!(kinds, [CDS, EDS, LDS, RDS]);
+    let nodes: Vec<_> = requests.iter().map(|it| it.node.is_some()).collect();
+    assert_eq!(nodes, [true, false, false, false]);
+    assert!(requests[0].resource_names_subscribe.is_empty(), "everything, as every server understands");
+    assert_eq!(requests[1].resource_names_subscribe, ["e"]);
+}
+
+#[test]
+fn ack_has_the_nonce_and_nothing_else_delta() {
+    let (mut session, _) = connected(|session| session.subscribe_to_all(CDS));
+    let (update, answer) = take(&mut session, delta(CDS, "n1", &["a@1", "b@1"], &[]), Instant::now());
+    assert_eq!(names(&update), ["a", "b"]);
+    let expected =
+        DeltaRequest { type_url: CDS.type_url(), response_nonce: "n1".to_owned(), ..DeltaRequest::default() };
+    assert_eq!(delta_request(answer), expected);
+}
+
+#[test]
+fn nack_has_the_reason_and_keeps_the_last_good_version_delta() {
+    let now = Instant::now();
+    let (mut session, _) = connected(|session| session.subscribe_to_all(CDS));
+    take(&mut session, delta(CDS, "n1", &["a@1"], &[]), now);
+    let update = session.received(delta(CDS, "n2", &["a@2", "b@2"], &[]), now).expect("a response");
+    let answer = session.decided(&update.ticket, &[fault("a", "bad")], now);
+    let answer = delta_request(answer.expect("an answer"));
+    assert_eq!(answer.response_nonce, "n2");
+    assert_eq!(answer.error_detail.expect("a reason").message, "cluster \"a\": bad");
+    let again = delta_request(only(session.connected(now)));
+    let live = [("a", "1"), ("b", "2")].map(|(name, version)| (name.to_owned(), version.to_owned()));
+    assert_eq!(again.initial_resource_versions, HashMap::from(live), "its good sibling is not held back");
+}
+
+#[test]
+fn every_response_is_answered_by_its_nonce_delta() {
+    let now = Instant::now();
+    let (mut session, _) = connected(|session| session.subscribe_to_all(CDS));
+    let first = session.received(delta(CDS, "n1", &["a@1"], &[]), now).expect("a response");
+    let second = session.received(delta(CDS, "n2", &["a@2"], &[]), now).expect("a response");
+    for (update, nonce) in [(first, "n1"), (second, "n2")] {
+        let answer = session.decided(&update.ticket, &[], now).expect("an answer");
+        assert_eq!(delta_request(answer).response_nonce, nonce);
+    }
+}
+
+#[test]
+fn a_reconnect_says_what_is_live_and_asks_for_all_again_delta() {
+    let now = Instant::now();
+    let (mut session, _) = connected(|session| {
+        session.subscribe_to_all(CDS);
+        session.subscribe(EDS, &name("a"), PATIENCE);
+        session.subscribe(EDS, &name("b"), PATIENCE);
+    });
+    take(&mut session, delta(CDS, "1", &["a@7"], &[]), now);
+    take(&mut session, delta(EDS, "2", &["a@9"], &[]), now);
+    session.disconnected();
+    let requests: Vec<_> = session.connected(now).into_iter().map(delta_request).collect();
+    assert_eq!(requests[0].initial_resource_versions, HashMap::from([("a".to_owned(), "7".to_owned())]));
+    assert_eq!(requests[1].initial_resource_versions, HashMap::from([("a".to_owned(), "9".to_owned())]));
+    assert_eq!(requests[1].resource_names_subscribe, ["a", "b"]);
+    assert!(requests[0].node.is_some() && requests.iter().all(|it| it.response_nonce.is_empty()));
+    let (update, _) = take(&mut session, delta(CDS, "1", &[], &["a"]), now);
+    assert_eq!(removed(&update), ["a"], "what went meanwhile");
+}
+
+#[test]
+fn spontaneous_changes_of_names_have_no_nonce_and_only_what_changes_delta() {
+    let now = Instant::now();
+    let (mut session, _) = connected(|session| session.subscribe(EDS, &name("a"), PATIENCE));
+    take(&mut session, delta(EDS, "n1", &["a@1"], &[]), now);
+    session.subscribe(EDS, &name("b"), PATIENCE);
+    session.unsubscribe(EDS, "a");
+    let asked = delta_request(only(session.flush(now)));
+    assert_eq!(
+        (asked.resource_names_subscribe, asked.resource_names_unsubscribe),
+        (vec!["b".into()], vec!["a".into()])
+    );
+    assert!(asked.response_nonce.is_empty() && asked.initial_resource_versions.is_empty());
+    assert!(session.flush(now).is_empty(), "said once");
+    assert_eq!(session.held(EDS), 0, "what is unsubscribed is not live");
+}
+
+#[test]
+fn changes_of_names_do_not_wait_for_a_verdict_delta() {
+    let now = Instant::now();
+    let (mut session, _) = connected(|session| session.subscribe(EDS, &name("a"), PATIENCE));
+    let update = session.received(delta(EDS, "n1", &["a@1"], &[]), now).expect("a response");
+    session.subscribe(EDS, &name("b"), PATIENCE);
+    assert_eq!(delta_request(only(session.flush(now))).resource_names_subscribe, ["b"]);
+    assert!(session.decided(&update.ticket, &[], now).is_some());
+}
+
+#[test]
+fn a_name_that_is_dropped_and_wanted_again_is_asked_for_again_delta() {
+    let now = Instant::now();
+    let (mut session, _) = connected(|session| session.subscribe(EDS, &name("a"), PATIENCE));
+    take(&mut session, delta(EDS, "n1", &["a@1"], &[]), now);
+    session.unsubscribe(EDS, "a");
+    session.subscribe(EDS, &name("a"), PATIENCE);
+    let asked = delta_request(only(session.flush(now)));
+    assert_eq!(asked.resource_names_subscribe, ["a"], "the server sends it again, as it must");
+    assert!(asked.resource_names_unsubscribe.is_empty());
+    let (update, _) = take(&mut session, delta(EDS, "n2", &["a@1"], &[]), now);
+    assert_eq!(names(&update), ["a"]);
+}
+
+#[test]
+fn removed_resources_are_gone_and_may_come_back_delta() {
+    let now = Instant::now();
+    let (mut session, _) = connected(|session| session.subscribe_to_all(LDS));
+    take(&mut session, delta(LDS, "1", &["a@1", "b@1"], &[]), now);
+    let (update, _) = take(&mut session, delta(LDS, "2", &[], &["a", "unheard-of"]), now);
+    assert_eq!(removed(&update), ["a"]);
+    assert_eq!(session.held(LDS), 1, "absence means nothing in delta");
+    let (update, _) = take(&mut session, delta(LDS, "3", &["a@1"], &[]), now);
+    assert_eq!(names(&update), ["a"]);
+}
+
+#[test]
+fn removed_tells_at_once_that_a_resource_does_not_exist_delta() {
+    let now = Instant::now();
+    let (mut session, _) = connected(|session| session.subscribe(RDS, &name("r"), PATIENCE));
+    let (update, _) = take(&mut session, delta(RDS, "1", &[], &["r"]), now);
+    assert_eq!(removed(&update), ["r"]);
+    assert_eq!(session.deadline(), None, "and nobody waits any longer");
+}
+
+#[test]
+fn a_wildcard_and_names_go_together_delta() {
+    let now = Instant::now();
+    let (mut session, _) = connected(|session| session.subscribe_to_all(CDS));
+    session.subscribe(CDS, &name("x"), PATIENCE);
+    assert_eq!(delta_request(only(session.flush(now))).resource_names_subscribe, ["x"], "the wildcard goes on");
+    take(&mut session, delta(CDS, "1", &["a@1", "x@1"], &[]), now);
+    let again = delta_request(only(session.connected(now)));
+    assert_eq!(again.resource_names_subscribe, ["*", "x"], "on a new stream it has to be said");
+    // Which of the two it was for, the server says: removed, or sent again.
+    session.unsubscribe(CDS, "x");
+    assert_eq!(delta_request(only(session.flush(now))).resource_names_unsubscribe, ["x"]);
+    assert_eq!(session.held(CDS), 2);
+    let (update, _) = take(&mut session, delta(CDS, "2", &[], &["x"]), now);
+    assert_eq!(removed(&update), ["x"]);
+}
+
+#[test]
+fn a_resource_is_wanted_by_its_alias_as_well_delta() {
+    let now = Instant::now();
+    let (mut session, _) =
+        connected(|session| session.subscribe(ResourceKind::VirtualHost, &name("r/a.com"), PATIENCE));
+    let mut host = resource(ResourceKind::VirtualHost, "r/all@1");
+    host.aliases = vec!["r/a.com".to_owned()];
+    let (update, _) = take(&mut session, delta_of(ResourceKind::VirtualHost, "1", vec![host], &[]), now);
+    assert_eq!(names(&update), ["r/all"]);
+}
