@@ -25,6 +25,7 @@ mod problem;
 mod rbac;
 #[cfg(test)]
 pub(crate) mod reference;
+mod resource;
 mod route;
 mod route_match;
 mod tcp;
@@ -38,3 +39,4 @@ pub use node::{Entry, Node, Position, Value};
 pub use place::Place;
 pub(crate) use place::push_field;
 pub use problem::{ConfigError, Problem};
+pub use resource::{Refusal, resource};

@@ -4,7 +4,7 @@
 //! configuration names. Every error is found in one run and names file, line, column and field.
 
 mod host;
-mod yaml;
+pub(crate) mod yaml;
 
 #[cfg(test)]
 mod tests;

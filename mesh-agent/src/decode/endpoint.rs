@@ -2,9 +2,11 @@
 //!
 //! Localities are flattened: without weights and priorities, which are refused, Envoy treats the endpoints of all of them alike.
 
+use std::sync::Arc;
+
 use crate::decode::address::{ADDRESS, address, dns_address};
 use crate::decode::fields::Fields;
-use crate::model::cluster::{DnsHost, Endpoint};
+use crate::model::cluster::{Assignment, DnsHost, Endpoint};
 
 pub(crate) const ASSIGNMENT: &str = "envoy.config.endpoint.v3.ClusterLoadAssignment";
 const LOCALITY_ENDPOINTS: &str = "envoy.config.endpoint.v3.LocalityLbEndpoints";
@@ -19,6 +21,15 @@ const LATER: &str = "it comes with EDS in full";
 pub(crate) enum Sites {
     Addresses(Vec<Endpoint>),
     Names(Vec<DnsHost>),
+}
+
+/// The endpoints of a cluster as a resource of their own.
+pub(crate) fn assignment(fields: &Fields<'_>) -> Option<Assignment> {
+    let name = fields.text("cluster_name").map(Arc::from);
+    match load_assignment(fields, false)? {
+        Sites::Addresses(endpoints) => Some(Assignment { name: name?, endpoints }),
+        Sites::Names(_) => None,
+    }
 }
 
 /// The endpoints; `names` if they may be DNS names.

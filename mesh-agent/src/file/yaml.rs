@@ -16,7 +16,7 @@ const MAX_DEPTH: usize = 100;
 const MAX_TREE_BYTES: usize = 256 << 20;
 
 /// The tree of `text`, if it is sound enough to be looked at, and everything wrong with it.
-pub(super) fn parse(text: &str) -> (Option<Node>, Vec<ConfigError>) {
+pub(crate) fn parse(text: &str) -> (Option<Node>, Vec<ConfigError>) {
     let mut builder = Builder::default();
     let mut parser = Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
     let outcome = loop {

@@ -1,6 +1,7 @@
 //! Clusters: groups of endpoints that answer alike, and how to reach them (`envoy.config.cluster.v3.Cluster`).
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::name::ClusterName;
@@ -34,6 +35,15 @@ pub enum Discovery {
         /// Which addresses count.
         family: DnsFamily,
     },
+}
+
+/// Endpoints that came by themselves (`envoy.config.endpoint.v3.ClusterLoadAssignment`, by EDS).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// What clusters call it: the name of a cluster, or another that one gives (`service_name`).
+    pub name: Arc<str>,
+    /// In the order of the message.
+    pub endpoints: Vec<Endpoint>,
 }
 
 /// One address of a cluster.

@@ -1,8 +1,14 @@
-//! The kinds of resources a management server sends, and the type URLs that name them.
+//! The kinds of resources a management server sends, the type URLs that name them, and resources once they are decoded.
 //!
-//! Only names: how a resource is decoded is [`crate::decode`]'s, how it is asked for the protocol's.
+//! How a resource is decoded is [`crate::decode`]'s, how it is asked for the protocol's. Kinds that can't be decoded yet are named
+//! all the same, so that refusing one says what it is.
 
 use std::fmt;
+use std::sync::Arc;
+
+use crate::model::cluster::{Assignment, Cluster};
+use crate::model::listener::{Listener, UdpListener};
+use crate::model::route::RouteConfig;
 
 /// A kind of resource. In the order in which kinds are asked for and go live: what is referred to before what refers to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,6 +72,21 @@ impl ResourceKind {
         Self::ALL.into_iter().find(|kind| kind.message() == message)
     }
 
+    /// What people call one such resource.
+    #[must_use]
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::Cluster => "cluster",
+            Self::Endpoints => "endpoints",
+            Self::Secret => "secret",
+            Self::Extension => "extension",
+            Self::Listener => "listener",
+            Self::ScopedRoute => "scoped routes",
+            Self::Route => "route configuration",
+            Self::VirtualHost => "virtual host",
+        }
+    }
+
     /// The discovery service's short name, as people and metrics know it.
     #[must_use]
     pub const fn service(self) -> &'static str {
@@ -85,6 +106,46 @@ impl ResourceKind {
 impl fmt::Display for ResourceKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.service())
+    }
+}
+
+/// A resource that makes sense by itself. What it refers to may not be there yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// See [`ResourceKind::Cluster`].
+    Cluster(Arc<Cluster>),
+    /// See [`ResourceKind::Endpoints`].
+    Endpoints(Arc<Assignment>),
+    /// See [`ResourceKind::Listener`].
+    Listener(Arc<Listener>),
+    /// See [`ResourceKind::Listener`]: one for UDP.
+    UdpListener(Arc<UdpListener>),
+    /// See [`ResourceKind::Route`].
+    Route(Arc<RouteConfig>),
+}
+
+impl Resource {
+    /// What it is.
+    #[must_use]
+    pub const fn kind(&self) -> ResourceKind {
+        match self {
+            Self::Cluster(_) => ResourceKind::Cluster,
+            Self::Endpoints(_) => ResourceKind::Endpoints,
+            Self::Listener(_) | Self::UdpListener(_) => ResourceKind::Listener,
+            Self::Route(_) => ResourceKind::Route,
+        }
+    }
+
+    /// Its name, unique within its kind.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Cluster(cluster) => cluster.name.as_str(),
+            Self::Endpoints(assignment) => &assignment.name,
+            Self::Listener(listener) => listener.name.as_str(),
+            Self::UdpListener(listener) => listener.name.as_str(),
+            Self::Route(routes) => routes.name.as_str(),
+        }
     }
 }
 
