@@ -130,10 +130,9 @@ fn a_bound_source_is_the_source() -> anyhow::Result<()> {
     assert!(error.to_string().contains("Operation not permitted"), "{error}");
     // Allowed, though nothing answers to that address.
     let allowed = rig.count("direct");
-    let from = format!("{other}:0");
-    let peer = harness::binaries::peer()?;
-    let _ =
-        rig.pod("app").run("timeout", &["1", &peer.to_string_lossy(), "connect", "--from", &from, "10.96.0.1:80"])?;
+    let unanswered = connect(rig.pod("app"), &["--patience", "300", "--from", &format!("{other}:0"), "10.96.0.1:80"]);
+    let error = unanswered.expect_err("no way back").to_string();
+    assert!(error.contains("timed out"), "{error}");
     assert_eq!((rig.count("direct"), rig.count("denied_policy")), (allowed + 1, 2));
     Ok(())
 }
