@@ -54,6 +54,16 @@ impl Flows {
         Some(Target::new(flow.service, flow.service_port))
     }
 
+    /// Lets another endpoint stand for this service from now on. The one before is known until its place is taken: its answers may be
+    /// under way. The next datagram without a connection asks whether the new one is one.
+    pub fn point(&mut self, service: &ServiceKey, endpoint: &Target) {
+        if let Some(flow) = self.to(service).and_then(|place| self.flows.get_mut(place)) {
+            flow.end();
+        }
+        let place = self.take_place();
+        self.flows[place] = Flow::new(service, endpoint, UNSEEN);
+    }
+
     /// Which place a new flow takes.
     #[inline(always)]
     pub const fn take_place(&mut self) -> usize {
@@ -114,6 +124,9 @@ impl Flow {
 /// [`Flow::set`] of one that is over.
 const OVER: u32 = 0;
 
+/// [`Flow::set`] of one whose endpoint was in a set that nobody has looked into. Sets are numbered from one on.
+const UNSEEN: u32 = u32::MAX;
+
 /// Services one socket talks to at once. A resolver asks two or three; who needs more has a socket for each, as a rule.
 pub const PLACES: usize = 8;
 
@@ -163,5 +176,11 @@ mod tests {
         let service = Some(Target::new(Addr::v4(0), PortBe::new(53)));
         assert_eq!((flows.from(&endpoint(1)), flows.from(&endpoint(2))), (service, service));
         assert!(!flows.flows[0].is_live() && flows.flows[1].is_live());
+        // The agent moves a connected socket in the same way.
+        flows.point(&key(0), &endpoint(3));
+        assert_eq!(
+            (flows.to(&key(0)), flows.from(&endpoint(2)), flows.from(&endpoint(3))),
+            (Some(2), service, service)
+        );
     }
 }

@@ -79,7 +79,8 @@ fn connected_udp_moves_to_another_endpoint() -> anyhow::Result<()> {
         wait(&rig, "evicted_udp", n as u64 + 1);
         let (peer, answers) = client.join().expect("no panic")?;
         assert_eq!(peer, service);
-        assert!(answers.iter().all(|answer| answer[1] == service), "{answers:?}");
+        let strangers: Vec<_> = answers.iter().filter(|answer| answer[1] != service).collect();
+        assert!(strangers.is_empty(), "{strangers:?} of {}", answers.len());
         let (first, last) = (&answers[0][2], &answers[149][2]);
         assert_eq!((first, last), (&at[0].to_string(), &at[1].to_string()));
         let moves = answers.windows(2).filter(|pair| pair[0][2] != pair[1][2]).count();

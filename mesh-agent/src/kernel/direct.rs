@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aya::maps::{MapData, SkStorage};
-use mesh_common::datagram::{Flow, Flows};
+use mesh_common::datagram::Flows;
 use mesh_common::flow::{Hidden, PortBe};
 use mesh_common::names;
 use mesh_common::service::{Protocol, ServiceKey};
@@ -38,9 +38,7 @@ impl DirectSockets {
         let failed = |error| io::Error::other(refused(names::FLOWS)(error));
         let mut flows = map.get(&socket, 0).map_err(failed)?;
         let key = ServiceKey::new(Protocol::Udp, service.ip().into(), PortBe::new(service.port()));
-        let place = flows.to(&key).unwrap_or_else(|| flows.take_place());
-        // Of no set: the next datagram without a connection asks whether the endpoint is one.
-        flows.flows[place] = Flow::new(&key, &target(endpoint), 0);
+        flows.point(&key, &target(endpoint));
         map.insert(&socket, flows, 0).map_err(failed)
     }
 }
