@@ -18,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::admin::{self, Admin, Readiness, WorkloadView};
 use crate::dns::Resolver;
-use crate::drain::{self, Outcome, Signals};
+use crate::drain::{self, Outcome, Signals, Trigger};
 use crate::model::config::{Accelerated, Config};
 use crate::model::flow::Pod;
 use crate::model::workload::Workload;
@@ -37,6 +37,8 @@ use memory::Memory;
 const WARM_UP: Duration = Duration::from_secs(5);
 /// How often the workloads and the kernel's maps are looked after.
 const TICK: Duration = Duration::from_secs(1);
+/// How long a handshake may take that had begun when steering stopped: within a pod microseconds, from outside a round trip.
+const ON_ITS_WAY: Duration = Duration::from_millis(250);
 
 /// Why the agent does not run.
 #[derive(Debug, thiserror::Error)]
@@ -170,7 +172,7 @@ async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome,
 
     let outcome = tokio::select! {
         outcome = signals.drain(&trigger, settings.drain.timeout) => outcome,
-        error = look_after(&mut rollout, &mut resolver, mesh.as_mut(), &threads, &pods, &telemetry, watcher.signaled()) => return Err(error.into()),
+        error = look_after(&mut rollout, &mut resolver, mesh.as_mut(), &threads, &pods, &telemetry, &trigger) => return Err(error.into()),
     };
     tracing::info!(?outcome, "drained");
     threads.join();
@@ -238,21 +240,28 @@ async fn look_after(
     threads: &DataThreads,
     pods: &Mutex<Vec<Arc<Pod>>>,
     telemetry: &Telemetry,
-    draining: impl Future<Output = ()>,
+    trigger: &Trigger,
 ) -> ThreadError {
     let mut memory = Memory::default();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let draining = trigger.watcher().signaled();
     tokio::pin!(draining);
     let mut steering = true;
+    let mut arrived = None;
     loop {
         tokio::select! {
             () = &mut draining, if steering => {
                 steering = false;
-                // What connects from now on goes its own way, instead of to a socket that no longer accepts.
+                // What connects from now on goes its own way; what is on its way here is still accepted.
                 if let Some(mesh) = &mut mesh {
                     mesh.stop_steering();
                 }
+                arrived = Some(Instant::now() + if mesh.is_some() { ON_ITS_WAY } else { Duration::ZERO });
+            }
+            () = tokio::time::sleep_until(arrived.unwrap_or_else(Instant::now)), if arrived.is_some() => {
+                arrived = None;
+                trigger.close();
             }
             (cluster, endpoints) = resolver.next() => {
                 if let Some(endpoints) = endpoints {

@@ -3,6 +3,9 @@
 //! [`Trigger`] starts it (a signal, `POST /drain`), [`Watcher`] is what every connection holds. Work that must not be cut off is
 //! counted by [`Active`] guards, so the end is known, not guessed. A listener holds a guard too, until it has stopped
 //! accepting: otherwise a connection between `accept` and its own guard would be missed.
+//!
+//! Where connections are steered, listeners close later than the end begins: whoever starts the end first has the kernel steer no
+//! more, lets what it has steered arrive, and then says [`Trigger::close`].
 
 mod signal;
 #[cfg(test)]
@@ -23,6 +26,8 @@ pub use signal::{SignalError, Signals};
 enum Phase {
     Running,
     Draining,
+    /// Nothing comes any more.
+    Closing,
     Ended,
 }
 
@@ -89,6 +94,11 @@ impl Trigger {
         self.shared.advance(Phase::Draining);
     }
 
+    /// Nothing is steered here any more, and what was has arrived: the listeners for it close.
+    pub fn close(&self) {
+        self.shared.advance(Phase::Closing);
+    }
+
     /// Ends it now: nothing is waited for any more.
     pub fn end(&self) {
         self.shared.advance(Phase::Ended);
@@ -132,6 +142,12 @@ impl Watcher {
     pub fn signaled(&self) -> impl Future<Output = ()> + Send + 'static {
         let shared = Arc::clone(&self.shared);
         unconstrained(async move { shared.reached(Phase::Draining).await })
+    }
+
+    /// Waits until nothing is steered here any more.
+    pub fn closing(&self) -> impl Future<Output = ()> + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        unconstrained(async move { shared.reached(Phase::Closing).await })
     }
 
     /// Waits until nothing is waited for any more: whoever owns running tasks drops them.

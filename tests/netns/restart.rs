@@ -2,6 +2,8 @@
 
 #[path = "restart/adopt.rs"]
 mod adopt;
+#[path = "restart/drain.rs"]
+mod drain;
 #[path = "restart/kill.rs"]
 mod kill;
 #[path = "restart/load.rs"]

@@ -88,3 +88,21 @@ fn guards_on_other_threads_count() {
     drop(guards);
     assert_eq!(trigger.active(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_steered_is_accepted_until_it_is_told_that_nothing_comes() {
+    let (trigger, watcher) = pair();
+    let listener = watcher.active();
+    let closing = tokio::spawn(async move {
+        watcher.closing().await;
+        drop(listener);
+        Instant::now()
+    });
+    let (begin, second) = (Instant::now(), trigger.clone());
+    tokio::spawn(async move {
+        sleep(Duration::from_secs(2)).await;
+        second.close();
+    });
+    assert_eq!(trigger.finish(TIMEOUT).await, Outcome::Finished);
+    assert_eq!(closing.await.expect("no panic") - begin, Duration::from_secs(2));
+}

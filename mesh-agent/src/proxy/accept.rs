@@ -1,8 +1,12 @@
 //! The listener loop: one task per listening socket, which owns the tasks of the connections it accepted.
 //!
 //! Draining stops accepting and lets connections finish; taking a listener away (its pod is gone) takes its connections along.
+//! What waits to be accepted when accepting stops is accepted: the kernel would reset it with the socket.
 
+use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,28 +55,27 @@ impl Entry {
 const REST: Duration = Duration::from_millis(20);
 /// How often that is worth a line of the log.
 const TELL_AGAIN: Duration = Duration::from_secs(10);
+/// Connections that are accepted after accepting has stopped: as many as may wait.
+const MOST_WAITING: usize = 4096;
 
 /// Accepts until draining starts, then waits for what was accepted.
 pub(super) async fn accept(worker: Rc<Worker>, entry: Entry, listener: TcpListener) {
     let mut connections = JoinSet::new();
     // Until nothing more is accepted: a connection has no guard of its own before that.
     let accepting = worker.drain.active();
-    let draining = worker.drain.signaled();
-    tokio::pin!(draining);
+    let over: Pin<Box<dyn Future<Output = ()>>> = match &entry {
+        Entry::Bound(_) => Box::pin(worker.drain.signaled()),
+        // It is the kernel that sends them, which stops first.
+        Entry::Pod(..) => Box::pin(worker.drain.closing()),
+    };
+    tokio::pin!(over);
     let mut told: Option<Instant> = None;
     loop {
         tokio::select! {
-            () = &mut draining => break,
+            () = &mut over => break,
             Some(ended) = connections.join_next() => report(ended),
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    let active = worker.drain.active();
-                    let (worker, entry) = (Rc::clone(&worker), entry.clone());
-                    connections.spawn_local(async move {
-                        let _active = active;
-                        connection(&worker, &entry, stream, peer).await;
-                    });
-                }
+                Ok((stream, peer)) => begin(&mut connections, &worker, &entry, stream, peer),
                 Err(error) if is_the_clients(&error) => {}
                 Err(error) => {
                     // Until descriptors are free, every attempt ends like this.
@@ -85,14 +88,36 @@ pub(super) async fn accept(worker: Rc<Worker>, entry: Entry, listener: TcpListen
             },
         }
     }
-    drop(listener);
+    for (stream, peer) in waiting(listener) {
+        begin(&mut connections, &worker, &entry, stream, peer);
+    }
     drop(accepting);
     while let Some(ended) = connections.join_next().await {
         report(ended);
     }
 }
 
-async fn connection(worker: &Rc<Worker>, entry: &Entry, stream: TcpStream, peer: std::net::SocketAddr) {
+fn begin(connections: &mut JoinSet<()>, worker: &Rc<Worker>, entry: &Entry, stream: TcpStream, peer: SocketAddr) {
+    let active = worker.drain.active();
+    let (worker, entry) = (Rc::clone(worker), entry.clone());
+    connections.spawn_local(async move {
+        let _active = active;
+        connection(&worker, &entry, stream, peer).await;
+    });
+}
+
+/// What has connected and was not accepted yet. The kernel is asked: the runtime hears of a connection a turn later.
+fn waiting(listener: TcpListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
+    let listener = listener.into_std().ok();
+    // At a bound listener more may come all the time.
+    let accepted = std::iter::from_fn(move || listener.as_ref()?.accept().ok()).take(MOST_WAITING);
+    accepted.filter_map(|(stream, peer)| {
+        stream.set_nonblocking(true).ok()?;
+        Some((TcpStream::from_std(stream).ok()?, peer))
+    })
+}
+
+async fn connection(worker: &Rc<Worker>, entry: &Entry, stream: TcpStream, peer: SocketAddr) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "client is gone already");
         return;
@@ -111,7 +136,7 @@ fn place<'a>(
     entry: &Entry,
     snapshot: &'a Snapshot,
     stream: &TcpStream,
-    peer: std::net::SocketAddr,
+    peer: SocketAddr,
 ) -> Option<(Origin, Option<&'a Arc<LiveListener>>)> {
     match entry {
         Entry::Bound(name) => {

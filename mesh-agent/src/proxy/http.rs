@@ -81,8 +81,10 @@ async fn is_preface(session: &mut Session, stream: &TcpStream, seen: &mut BytesM
                     Ok(0) | Err(_) => return Poll::Ready(None),
                 },
                 Poll::Ready(Err(_)) => return Poll::Ready(None),
-                Poll::Pending if session.poll_draining(cx) => return Poll::Ready(None),
-                Poll::Pending => return session.alarm.poll(cx, deadline).map(|()| None),
+                Poll::Pending => {
+                    let deadline = deadline.into_iter().chain(session.leaves(cx)).min();
+                    return session.alarm.poll(cx, deadline).map(|()| None);
+                }
             }
         }
     })

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
@@ -12,6 +13,9 @@ use crate::proxy::connection::Origin;
 use crate::proxy::worker::Worker;
 use crate::snapshot::{ClusterSlot, HttpChain, LiveCluster};
 use crate::telemetry::{ConnectionGuard, Destination, Edge};
+
+/// How long a client may take for its first request when the agent drains.
+const FIRST: Duration = Duration::from_secs(1);
 
 /// One downstream connection, or one stream of it.
 pub(crate) struct Session {
@@ -21,6 +25,7 @@ pub(crate) struct Session {
     pub(crate) listed: Rc<ConnectionGuard>,
     pub(crate) alarm: Alarm,
     drain: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    leaves: Option<Instant>,
     /// Counters of the cluster that was used last.
     edge: Option<(ClusterSlot, Arc<Edge>)>,
     /// Counters of what the agent answered itself.
@@ -41,6 +46,7 @@ impl Session {
             listed: Rc::clone(listed),
             alarm: Alarm::default(),
             drain: None,
+            leaves: None,
             edge: None,
             agent_edge: None,
         }
@@ -64,6 +70,15 @@ impl Session {
             }
         }
         drain.draining()
+    }
+
+    /// If the agent drains: until when a client may ask for something that has asked for nothing yet. It may have connected a moment
+    /// before, and a closed connection would tell it that its request failed.
+    pub(crate) fn leaves(&mut self, cx: &mut Context<'_>) -> Option<Instant> {
+        if !self.poll_draining(cx) {
+            return None;
+        }
+        Some(*self.leaves.get_or_insert_with(|| Instant::now() + FIRST))
     }
 
     /// Where traffic to `cluster` is counted.

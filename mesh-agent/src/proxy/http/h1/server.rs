@@ -1,7 +1,8 @@
 //! The client's side of HTTP/1: one request after another on one connection.
 //!
 //! Requests that were sent ahead (pipelined) wait in the input buffer, or in the kernel's. A connection ends when either side
-//! says so, when the request could not be read to its end, and when the agent drains.
+//! says so, when the request could not be read to its end, and when the agent drains; a client that has asked for nothing yet has a
+//! moment for that.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
@@ -39,6 +40,8 @@ pub(crate) struct Server {
     version: Version,
     keep_alive: bool,
     is_head: bool,
+    /// Whether it had a request.
+    served: bool,
     drain: Watcher,
 }
 
@@ -55,6 +58,7 @@ pub(crate) async fn serve(session: &mut Session, stream: TcpStream, read_ahead: 
         version: Version::Http11,
         keep_alive: true,
         is_head: false,
+        served: false,
         drain: session.worker.drain.clone(),
     };
     let mut heads = None;
@@ -108,8 +112,10 @@ impl Server {
                 }
             }
             let now_idle = self.wire.input.is_empty();
+            let mut leaves = None;
             if now_idle {
-                if session.poll_draining(cx) {
+                leaves = session.leaves(cx);
+                if self.served && leaves.is_some() {
                     return Poll::Ready(Ok(None));
                 }
                 // Nothing to do for now: hold no memory.
@@ -125,7 +131,8 @@ impl Server {
                 true => config.idle_timeout,
                 false => config.request_headers_timeout.or(config.stream_idle_timeout),
             };
-            match session.alarm.poll(cx, limit.map(|limit| since + limit)) {
+            let deadline = limit.map(|limit| since + limit).into_iter().chain(leaves).min();
+            match session.alarm.poll(cx, deadline) {
                 Poll::Ready(()) if now_idle => Poll::Ready(Ok(None)),
                 Poll::Ready(()) if config.request_headers_timeout.is_some() => {
                     Poll::Ready(Err(ProxyError::client(Kind::HeadTimeout)))
@@ -136,6 +143,7 @@ impl Server {
         })
         .await?;
         let Some(size) = size else { return Ok(false) };
+        self.served = true;
         self.wire.input.consume(size);
         let heads = heads.get_or_insert_with(|| session.worker.http.heads());
         self.begin(session, &mut heads.request)?;

@@ -274,11 +274,35 @@ fn draining_closes_idle_connections_and_tells_busy_ones() {
         .await;
         let world = World::new(address, Http1);
         let (mut idle, mut busy) = (world.connect().await, world.connect().await);
+        send(&mut idle, GET).await;
+        assert!(read_until(&mut idle, "hi").await.ends_with("hi"));
         send(&mut busy, GET).await;
         tokio::time::sleep(Duration::from_millis(10)).await;
         world.trigger.start();
         assert_eq!(read_until(&mut idle, "until it closes").await, "");
         let answer = read_until(&mut busy, "until it closes").await;
         assert!(answer.contains("connection: close\r\n") && answer.ends_with("hi"), "{answer}");
+    });
+}
+
+#[test]
+fn who_has_just_connected_when_draining_begins_is_answered_once() {
+    run(async {
+        let address = endpoint(|mut stream| async move {
+            read_until(&mut stream, "\r\n\r\n").await;
+            send(&mut stream, OK).await;
+        })
+        .await;
+        let world = World::new(address, Http1);
+        let (mut before, mut silent) = (world.connect().await, world.connect().await);
+        world.trigger.start();
+        let mut after = world.connect().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        for (name, client) in [("before", &mut before), ("after", &mut after)] {
+            send(client, GET).await;
+            let answer = read_until(client, "until it closes").await;
+            assert!(answer.contains("connection: close\r\n") && answer.ends_with("hi"), "{name}: {answer:?}");
+        }
+        assert_eq!(read_until(&mut silent, "until it closes").await, "", "nobody waits for ever");
     });
 }
