@@ -128,11 +128,8 @@ fn a_bound_source_is_the_source() -> anyhow::Result<()> {
     assert!(refused(&rig, "10.96.0.1:80"));
     let error = connect(rig.pod("app"), &["--from", &format!("{own}:0"), "10.96.0.1:80"]).expect_err("refused");
     assert!(error.to_string().contains("Operation not permitted"), "{error}");
-    // Allowed, though nothing answers to that address.
     let allowed = rig.count("direct");
-    let unanswered = connect(rig.pod("app"), &["--patience", "300", "--from", &format!("{other}:0"), "10.96.0.1:80"]);
-    let error = unanswered.expect_err("no way back").to_string();
-    assert!(error.contains("timed out"), "{error}");
+    connect(rig.pod("app"), &["--from", &format!("{other}:0"), "10.96.0.1:80"])?;
     assert_eq!((rig.count("direct"), rig.count("denied_policy")), (allowed + 1, 2));
     Ok(())
 }
