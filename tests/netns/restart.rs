@@ -8,6 +8,8 @@ mod drain;
 mod kill;
 #[path = "restart/load.rs"]
 mod load;
+#[path = "restart/many.rs"]
+mod many;
 #[path = "restart/services.rs"]
 mod services;
 #[path = "restart/silence.rs"]

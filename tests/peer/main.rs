@@ -6,6 +6,7 @@
 
 mod connect;
 mod datagram;
+mod hold;
 mod odd;
 mod soak;
 mod storm;
@@ -57,6 +58,8 @@ enum Role {
     Datagrams(datagram::Plan),
     /// Holds many connections to an echo server while others come and go
     Soak(soak::Plan),
+    /// Holds many connections to an echo server and uses them all, again and again, while others come and go
+    Hold(hold::Plan),
     /// Opens and resets connections as fast as it can
     Storm(storm::Plan),
 }
@@ -71,6 +74,7 @@ fn main() -> anyhow::Result<()> {
         Role::Odd(plan) => odd::run(&plan),
         Role::Datagrams(plan) => datagram::run(&plan),
         Role::Soak(plan) => soak::run(&plan),
+        Role::Hold(plan) => hold::run(&plan),
         Role::Storm(plan) => storm::run(&plan),
     }
 }

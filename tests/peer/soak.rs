@@ -50,8 +50,7 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
                 errors.note(done);
             }
         }
-        let count = errors.count.load(Ordering::Relaxed);
-        let first = errors.first.get().cloned().unwrap_or_default();
+        let (count, first) = errors.so_far();
         println!("{}", json!({ "held": held_count, "opened": opened, "errors": count, "first_error": first }));
         ensure!(count == 0, "{count} errors, the first: {first}");
         Ok(())
@@ -96,7 +95,8 @@ async fn churn(plan: &Plan, errors: &Errors) -> u64 {
     total
 }
 
-async fn open(address: SocketAddr, n: u64) -> anyhow::Result<TcpStream> {
+/// Connects, and uses the connection once.
+pub(crate) async fn open(address: SocketAddr, n: u64) -> anyhow::Result<TcpStream> {
     let connect = timeout(LONGEST, TcpStream::connect(address)).await.context("connect takes too long")?;
     let mut stream = connect.context("connect")?;
     exchange(&mut stream, n).await?;
@@ -104,7 +104,7 @@ async fn open(address: SocketAddr, n: u64) -> anyhow::Result<TcpStream> {
 }
 
 /// Sends something no other connection sends and expects it back.
-async fn exchange(stream: &mut TcpStream, n: u64) -> anyhow::Result<()> {
+pub(crate) async fn exchange(stream: &mut TcpStream, n: u64) -> anyhow::Result<()> {
     let sent = [n.to_be_bytes(), (!n).to_be_bytes()].concat();
     let mut back = [0; 16];
     let work = async {
@@ -116,14 +116,19 @@ async fn exchange(stream: &mut TcpStream, n: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What failed: how often, and how for the first time.
 #[derive(Default)]
-struct Errors {
+pub(crate) struct Errors {
     count: AtomicU64,
     first: OnceLock<String>,
 }
 
 impl Errors {
-    fn note(&self, result: anyhow::Result<()>) {
+    pub(crate) fn so_far(&self) -> (u64, String) {
+        (self.count.load(Ordering::Relaxed), self.first.get().cloned().unwrap_or_default())
+    }
+
+    pub(crate) fn note(&self, result: anyhow::Result<()>) {
         if let Err(error) = result {
             self.count.fetch_add(1, Ordering::Relaxed);
             // Only the first is kept.
