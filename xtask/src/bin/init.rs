@@ -26,6 +26,7 @@ fn main() {
     // The kernel hands on words of its own command line that it has no use for.
     let word = std::env::args().find_map(|word| word.strip_prefix("run=").map(str::to_owned));
     let word = word.as_deref().unwrap_or("all");
+    say(&json!({ "up": true }));
     let done = prepare().and_then(|()| match word.split_once(':') {
         Some(("soak", test)) => one("/bin/netns", test, &["--ignored"], LONGEST_SOAK),
         _ if word == "programs" => programs(),
