@@ -37,6 +37,7 @@ pub use at::{HostPath, HostPathKind};
 pub use bootstrap::{Decoded, bootstrap};
 pub use node::{Entry, Node, Position, Value};
 pub use place::Place;
-pub(crate) use place::push_field;
+pub(crate) use place::{Path, push_field};
 pub use problem::{ConfigError, Problem};
+pub(crate) use resource::name as resource_name;
 pub use resource::{Refusal, resource};

@@ -19,6 +19,7 @@ pub mod file;
 pub mod kernel;
 pub mod model;
 pub mod pod;
+pub mod protobuf;
 pub mod proxy;
 pub mod rollout;
 pub mod route;

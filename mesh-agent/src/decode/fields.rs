@@ -273,7 +273,7 @@ impl<'a> Fields<'a> {
                 continue;
             };
             if let Some(first) = self.entries[..index].iter().find(|first| is_named(&first.key, name)) {
-                report(Problem::TwoSpellings(first.key.clone(), entry.key.clone()));
+                report(Problem::TwoSpellings(first.key.to_string(), entry.key.to_string()));
             }
         }
     }

@@ -1,8 +1,9 @@
 //! The tree all decoders read: values with the place they were written at.
 //!
-//! A file's YAML is turned into it by [`crate::file`]; a protobuf message can be as well, by reflection. A position is optional,
+//! A file's YAML is turned into it by [`crate::file`]; a protobuf message by [`crate::protobuf`]. A position is optional,
 //! because only text has one.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// A value and where it stands.
@@ -37,7 +38,7 @@ pub enum Value {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     /// Name as written.
-    pub key: String,
+    pub key: Cow<'static, str>,
     /// Where the name stands.
     pub position: Option<Position>,
     /// The field's value.

@@ -50,6 +50,17 @@ pub enum Problem {
         /// What may stand here.
         supported: Vec<&'static str>,
     },
+    /// A field by a number that no message of that name has, as far as is known here.
+    #[error("not supported: {message} has no field {number} here")]
+    UnknownNumber {
+        /// Full name of the message.
+        message: &'static str,
+        /// The field's number.
+        number: u32,
+    },
+    /// Bytes that are not what protobuf makes of anything.
+    #[error("{0}")]
+    Wire(&'static str),
     /// A field or value that Envoy has and the agent does not, yet.
     #[error("not supported: {0}")]
     Refused(&'static str),

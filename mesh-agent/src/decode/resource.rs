@@ -90,7 +90,7 @@ fn named<T>(fields: &Fields<'_>, decode: impl FnOnce(&Fields<'_>) -> Option<T>) 
 }
 
 /// The name of a resource that may be no good otherwise.
-fn name(kind: Kind, root: &Node) -> Option<String> {
+pub(crate) fn name(kind: Kind, root: &Node) -> Option<String> {
     let field = if kind == Kind::Endpoints { "cluster_name" } else { "name" };
     let Value::Map(entries) = &root.value else { return None };
     match &entries.iter().find(|entry| entry.key == field)?.value.value {

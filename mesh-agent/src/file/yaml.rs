@@ -184,7 +184,7 @@ impl Builder {
             Some(Frame { content: Content::Map { entries, key }, .. }) => match key.take() {
                 Some(Key { ignored: true, .. }) => {}
                 Some(Key { name, position, .. }) => {
-                    entries.push(Entry { key: name, position: Some(position), value: node });
+                    entries.push(Entry { key: name.into(), position: Some(position), value: node });
                 }
                 None => {
                     let at = node.position.expect("every node of a text has a position");

@@ -74,7 +74,7 @@ fn heads(rest: &str) -> Vec<(usize, String)> {
 const EVERYTHING: &str = "*";
 
 /// Module, and the modules it may use. Nobody but `cli` may use `app`, and `proxy` is `app`'s alone.
-const ARROWS: [(&str, &[&str]); 21] = [
+const ARROWS: [(&str, &[&str]); 22] = [
     ("model", &[]),
     ("route", &["model", "snapshot"]),
     ("snapshot", &["model", "route"]),
@@ -82,6 +82,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
     ("dns", &["model", "snapshot"]),
     ("decode", &["model"]),
     ("file", &["model", "decode"]),
+    ("protobuf", &["model", "decode"]),
     ("settings", &["model"]),
     ("kernel", &["model"]),
     ("pod", &["model", "kernel"]),

@@ -12,11 +12,8 @@ fn a_stranger_in_any_message_is_reported() {
     for target in 0.. {
         let mut root = complete();
         let mut left = target;
-        let stranger = Entry {
-            key: "strangers_field".to_owned(),
-            position: None,
-            value: Node { position: None, value: Value::Null },
-        };
+        let stranger =
+            Entry { key: "strangers_field".into(), position: None, value: Node { position: None, value: Value::Null } };
         let mut path = String::new();
         let found = visit(&mut root, "", &mut |place, value| {
             let Value::Map(entries) = value else { return false };

@@ -1,0 +1,158 @@
+//! Writes `mesh-agent/src/protobuf/envoy.txt`: the messages of Envoy's API that a resource can consist of, field by field.
+//!
+//! Run it after another version of `envoy-types` is chosen, or where an extension is to be read that is not in the table yet:
+//! `cargo run --manifest-path xtask/descriptors/Cargo.toml > mesh-agent/src/protobuf/envoy.txt`. The `.proto` files come from that
+//! crate's package; the ones it has no use for are not compiled. The table is text, so that a change of it can be reviewed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use prost_reflect::{Cardinality, DescriptorPool, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
+
+/// What a control plane sends.
+const RESOURCES: [&str; 8] = [
+    "envoy.config.cluster.v3.Cluster",
+    "envoy.config.core.v3.TypedExtensionConfig",
+    "envoy.config.endpoint.v3.ClusterLoadAssignment",
+    "envoy.config.listener.v3.Listener",
+    "envoy.config.route.v3.RouteConfiguration",
+    "envoy.config.route.v3.ScopedRouteConfiguration",
+    "envoy.config.route.v3.VirtualHost",
+    "envoy.extensions.transport_sockets.tls.v3.Secret",
+];
+
+/// Packages whose messages stand in an `Any`: those that some decoder reads. Others are refused by their type.
+const EXTENSIONS: [&str; 9] = [
+    "envoy.extensions.filters.http.router.v3",
+    "envoy.extensions.filters.listener.http_inspector.v3",
+    "envoy.extensions.filters.listener.original_dst.v3",
+    "envoy.extensions.filters.network.http_connection_manager.v3",
+    "envoy.extensions.filters.network.rbac.v3",
+    "envoy.extensions.filters.network.tcp_proxy.v3",
+    "envoy.extensions.filters.udp.udp_proxy.v3",
+    "envoy.extensions.transport_sockets.raw_buffer.v3",
+    "envoy.extensions.upstreams.http.v3",
+];
+
+/// Folders of the package in which imports are looked for.
+const INCLUDES: [&str; 8] = [
+    "data-plane-api",
+    "xds",
+    "protoc-gen-validate",
+    "googleapis",
+    "cel-spec/proto",
+    "client_model",
+    "opentelemetry-proto",
+    "ratelimit",
+];
+
+fn main() -> Result<()> {
+    let (version, protos) = protos()?;
+    let includes = INCLUDES.map(|folder| protos.join(folder));
+    let names = RESOURCES.iter().map(|name| package(name)).chain(EXTENSIONS);
+    let mut files = BTreeSet::new();
+    for package in names {
+        let folder = includes[0].join(package.replace('.', "/"));
+        for entry in folder.read_dir().with_context(|| format!("there is no {}", folder.display()))? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "proto") {
+                files.insert(path);
+            }
+        }
+    }
+    let set = protox::compile(files, includes)?;
+    let pool = DescriptorPool::from_file_descriptor_set(set)?;
+    let mut table = Table::default();
+    for message in pool.all_messages() {
+        let name = message.full_name();
+        if RESOURCES.contains(&name) || EXTENSIONS.contains(&message.package_name()) {
+            table.add(&message);
+        }
+    }
+    table.print(&version);
+    Ok(())
+}
+
+/// The package's version and its folder of `.proto` files.
+fn protos() -> Result<(String, PathBuf)> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+    let mut cargo = Command::new("cargo");
+    cargo.args(["metadata", "--format-version", "1", "--manifest-path"]).arg(manifest);
+    let output = cargo.output().context("cargo metadata")?;
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let packages = metadata["packages"].as_array().context("cargo metadata names packages")?;
+    let package = packages.iter().find(|package| package["name"] == "envoy-types").context("envoy-types is fetched")?;
+    let manifest = Path::new(package["manifest_path"].as_str().context("a path")?);
+    let version = package["version"].as_str().context("a version")?.to_owned();
+    Ok((version, manifest.with_file_name("proto")))
+}
+
+fn package(message: &str) -> &str {
+    message.rsplit_once('.').map_or("", |(package, _)| package)
+}
+
+#[derive(Default)]
+struct Table {
+    messages: BTreeMap<String, MessageDescriptor>,
+    enums: BTreeMap<String, EnumDescriptor>,
+}
+
+impl Table {
+    fn add(&mut self, message: &MessageDescriptor) {
+        if self.messages.contains_key(message.full_name()) {
+            return;
+        }
+        if !message.is_map_entry() {
+            self.messages.insert(message.full_name().to_owned(), message.clone());
+        }
+        for field in message.fields() {
+            match field.kind() {
+                Kind::Message(message) => self.add(&message),
+                Kind::Enum(it) => drop(self.enums.insert(it.full_name().to_owned(), it)),
+                _ => {}
+            }
+        }
+    }
+
+    fn print(&self, version: &str) {
+        println!("# Generated by xtask/descriptors from envoy-types {version} (Envoy's API, Apache-2.0). Do not edit.");
+        println!("# MESSAGE, then its fields: NUMBER NAME KIND. *: repeated; {{K}}: map; ?: knows whether it is set; =: enum.");
+        for (name, message) in &self.messages {
+            println!("{name}");
+            let fields: BTreeMap<_, _> = message.fields().map(|field| (field.number(), field)).collect();
+            for (number, field) in fields {
+                println!(" {number} {} {}", field.name(), form(&field));
+            }
+        }
+        for (name, it) in &self.enums {
+            println!("={name}");
+            for value in it.values() {
+                println!(" {} {}", value.number(), value.name());
+            }
+        }
+    }
+}
+
+fn form(field: &FieldDescriptor) -> String {
+    let kind = field.kind();
+    if field.is_map()
+        && let Kind::Message(entry) = &kind
+    {
+        let (key, value) = (entry.map_entry_key_field(), entry.map_entry_value_field());
+        return format!("{{{}}}{}", name(&key.kind()), name(&value.kind()));
+    }
+    let prefix = if field.cardinality() == Cardinality::Repeated { "*" } else { "" };
+    let is_scalar = !field.is_list() && !matches!(kind, Kind::Message(_));
+    let suffix = if is_scalar && field.supports_presence() { "?" } else { "" };
+    format!("{prefix}{}{suffix}", name(&kind))
+}
+
+fn name(kind: &Kind) -> String {
+    match kind {
+        Kind::Message(message) => message.full_name().to_owned(),
+        Kind::Enum(it) => format!("={}", it.full_name()),
+        scalar => format!("{scalar:?}").to_ascii_lowercase(),
+    }
+}
