@@ -55,7 +55,7 @@ macro_rules! suites {
 
 suites! {
     paths domains headers query weights rewrites redirects direct timeouts forwarded hopbyhop limits http10 methods upgrades
-    h2_to_h1 h2_upstream grpc tcp rbac normalise malformed malformed_h2 bad_upstream
+    h2_to_h1 h2_upstream grpc tcp spread rbac normalise malformed malformed_h2 bad_upstream
 }
 
 #[test]

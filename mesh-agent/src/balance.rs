@@ -1,14 +1,15 @@
 //! Which endpoint of a cluster gets the next connection or request.
 //!
 //! Each data thread balances on its own: state is kept per cluster slot, without locks, and starts over when the cluster's
-//! endpoints change. Picking reads no clock and does no I/O.
+//! endpoints change. What each endpoint gets is decided elsewhere ([`crate::spread`]). Picking reads no clock, does no I/O, and takes
+//! the same time however many endpoints there are.
 
 mod round_robin;
 
 use std::sync::Arc;
 
 use crate::balance::round_robin::RoundRobin;
-use crate::model::cluster::{BalancePolicy, Endpoint};
+use crate::model::endpoint::Endpoint;
 use crate::snapshot::{EndpointSet, LiveCluster};
 
 /// One thread's balancers, by cluster slot.
@@ -18,7 +19,7 @@ pub struct Balancers {
 }
 
 impl Balancers {
-    /// The endpoint whose turn it is. `None` if the cluster has none. `random` decides where a new balancer begins, so that
+    /// The endpoint whose turn it is. `None` if there is none to go to. `random` decides where a new balancer begins, so that
     /// threads and restarts don't all begin with the first endpoint.
     pub fn pick(&mut self, cluster: &LiveCluster, random: u32) -> Option<Arc<Endpoint>> {
         let index = cluster.slot.index();
@@ -37,26 +38,17 @@ impl Balancers {
 #[derive(Debug)]
 struct Balancer {
     endpoints: Arc<EndpointSet>,
-    policy: Policy,
-}
-
-#[derive(Debug)]
-enum Policy {
-    RoundRobin(RoundRobin),
+    turn: RoundRobin,
 }
 
 impl Balancer {
     fn new(cluster: &LiveCluster, random: u32) -> Self {
-        let policy = match cluster.config.balance {
-            BalancePolicy::RoundRobin => Policy::RoundRobin(RoundRobin::new(&cluster.endpoints, random)),
-        };
-        Self { endpoints: Arc::clone(&cluster.endpoints), policy }
+        let endpoints = Arc::clone(&cluster.endpoints);
+        Self { turn: RoundRobin::new(&endpoints.turns, random), endpoints }
     }
 
     fn pick(&mut self) -> Option<Arc<Endpoint>> {
-        let index = match &mut self.policy {
-            Policy::RoundRobin(policy) => policy.pick()?,
-        };
-        self.endpoints.endpoints.get(index).cloned()
+        let index = self.turn.pick(&self.endpoints.turns)?;
+        self.endpoints.endpoints.get(index as usize).cloned()
     }
 }

@@ -12,6 +12,7 @@ mod chain;
 mod cluster;
 mod endpoint;
 mod fields;
+mod fraction;
 mod http;
 mod http_options;
 mod kind;

@@ -12,7 +12,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::model::cluster::{Cluster, Discovery, DnsFamily, DnsHost, Endpoint};
+use crate::model::cluster::{Cluster, Discovery, DnsFamily};
+use crate::model::endpoint::{DnsHost, Endpoint, Roster};
 use crate::model::name::ClusterName;
 use crate::snapshot::EndpointSet;
 
@@ -40,9 +41,9 @@ impl Resolver {
         let mut tasks = JoinSet::new();
         let mut waiting = HashSet::new();
         for cluster in clusters {
-            if let Discovery::StrictDns { hosts, refresh, family } = &cluster.discovery {
+            if let Discovery::StrictDns { .. } = &cluster.discovery {
                 waiting.insert(cluster.name.clone());
-                tasks.spawn(follow(cluster.name.clone(), hosts.clone(), *refresh, *family, sender.clone()));
+                tasks.spawn(follow(Arc::clone(cluster), sender.clone()));
             }
         }
         Self { answers, waiting, _tasks: tasks }
@@ -67,19 +68,15 @@ impl Resolver {
 }
 
 /// Looks one cluster's names up, and tells when what they stand for has changed.
-async fn follow(
-    name: ClusterName,
-    hosts: Vec<DnsHost>,
-    refresh: Duration,
-    family: DnsFamily,
-    answers: mpsc::Sender<Answer>,
-) {
-    let mut known: Vec<Option<Vec<SocketAddr>>> = vec![None; hosts.len()];
-    let mut failing = vec![false; hosts.len()];
+async fn follow(cluster: Arc<Cluster>, answers: mpsc::Sender<Answer>) {
+    let Discovery::StrictDns { hosts, refresh, family } = &cluster.discovery else { return };
+    let name = &cluster.name;
+    let mut known: Vec<Option<Vec<SocketAddr>>> = vec![None; hosts.endpoints.len()];
+    let mut failing = vec![false; hosts.endpoints.len()];
     let mut told: Option<Option<Arc<EndpointSet>>> = None;
     loop {
-        for (index, host) in hosts.iter().enumerate() {
-            let answer = look_up(host, family).await;
+        for (index, host) in hosts.endpoints.iter().enumerate() {
+            let answer = look_up(host, *family).await;
             let failed = answer.is_err();
             match answer {
                 Ok(addresses) => known[index] = Some(addresses),
@@ -91,14 +88,15 @@ async fn follow(
             }
             failing[index] = failed;
         }
-        let answer = known.iter().any(Option::is_some).then(|| Arc::new(endpoints(&hosts, &known)));
+        let answer =
+            known.iter().any(Option::is_some).then(|| Arc::new(EndpointSet::new(endpoints(hosts, &known), &cluster)));
         if told.as_ref() != Some(&answer) {
             told = Some(answer.clone());
             if answers.send((name.clone(), answer)).await.is_err() {
                 return;
             }
         }
-        tokio::time::sleep(refresh).await;
+        tokio::time::sleep(*refresh).await;
     }
 }
 
@@ -125,16 +123,19 @@ fn of_family(addresses: Vec<SocketAddr>, family: DnsFamily) -> Vec<SocketAddr> {
 }
 
 /// Every address of every name, each once.
-fn endpoints(hosts: &[DnsHost], known: &[Option<Vec<SocketAddr>>]) -> EndpointSet {
+fn endpoints(hosts: &Roster<DnsHost>, known: &[Option<Vec<SocketAddr>>]) -> Roster<Endpoint> {
     let mut seen = HashSet::new();
-    let found = hosts.iter().zip(known).flat_map(|(host, addresses)| {
+    let found = hosts.endpoints.iter().zip(known).flat_map(|(host, addresses)| {
         addresses.iter().flatten().map(move |address| Endpoint {
             address: *address,
             weight: host.weight,
             hostname: Some(host.host.clone()),
+            health: host.health,
+            group: Arc::clone(&host.group),
         })
     });
-    EndpointSet::new(found.filter(|endpoint| seen.insert(endpoint.address)).map(Arc::new).collect())
+    let endpoints = found.filter(|endpoint| seen.insert(endpoint.address)).collect();
+    Roster { endpoints, policy: hosts.policy }
 }
 
 #[cfg(test)]
@@ -142,7 +143,10 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::{endpoints, of_family};
-    use crate::model::cluster::{DnsFamily, DnsHost};
+    use std::sync::Arc;
+
+    use crate::model::cluster::DnsFamily;
+    use crate::model::endpoint::{DnsHost, Health, Roster};
 
     fn addresses(text: &str) -> Vec<SocketAddr> {
         text.split(' ').filter(|word| !word.is_empty()).map(|word| word.parse().expect("an address")).collect()
@@ -166,9 +170,13 @@ mod tests {
 
     #[test]
     fn an_address_behind_two_names_is_one_endpoint() {
-        let host = |name: &str| DnsHost { host: name.into(), port: 80, weight: 1 };
+        let host = |name: &str| {
+            let (health, group) = (Health::Unknown, Arc::default());
+            DnsHost { host: name.into(), port: 80, weight: 1, health, group }
+        };
         let known = [Some(addresses("1.1.1.1:80 1.1.1.2:80")), None, Some(addresses("1.1.1.2:80"))];
-        let set = endpoints(&[host("a"), host("failed"), host("b")], &known);
+        let hosts = Roster { endpoints: vec![host("a"), host("failed"), host("b")], ..Roster::default() };
+        let set = endpoints(&hosts, &known);
         let found: Vec<_> = set.endpoints.iter().map(|endpoint| endpoint.address).collect();
         assert_eq!(found, addresses("1.1.1.1:80 1.1.1.2:80"));
     }

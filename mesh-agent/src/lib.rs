@@ -25,6 +25,7 @@ pub mod rollout;
 pub mod route;
 pub mod settings;
 pub mod snapshot;
+pub mod spread;
 pub mod telemetry;
 pub mod tier;
 pub mod transport;

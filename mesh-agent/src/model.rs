@@ -6,6 +6,7 @@
 pub mod authz;
 pub mod cluster;
 pub mod config;
+pub mod endpoint;
 pub mod event;
 pub mod figures;
 pub mod filter;

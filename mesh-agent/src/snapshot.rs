@@ -5,6 +5,7 @@
 //! changed endpoint replaces one entry of one table and leaves every route table as it is.
 
 mod build;
+mod endpoints;
 mod publish;
 #[cfg(test)]
 mod tests;
@@ -14,10 +15,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 pub use build::{Builder, Rejected};
+pub use endpoints::{Drop, EndpointSet, Turns};
 pub use publish::{Publisher, Reader};
 
 use crate::model::authz::Rules;
-use crate::model::cluster::{Cluster, Endpoint};
+use crate::model::cluster::Cluster;
 use crate::model::filter::{HttpConnectionManager, TcpProxy};
 use crate::model::flow::Direction;
 use crate::model::listener::{ChainMatch, Listener, UdpListener};
@@ -208,23 +210,5 @@ impl LiveCluster {
     #[must_use]
     pub fn name(&self) -> &ClusterName {
         &self.config.name
-    }
-}
-
-/// Endpoints of a cluster, as last heard.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct EndpointSet {
-    /// In the order of the configuration; sorted by address where they come from DNS.
-    pub endpoints: Vec<Arc<Endpoint>>,
-    /// All weights are the same.
-    pub even: bool,
-}
-
-impl EndpointSet {
-    /// The set of these endpoints.
-    #[must_use]
-    pub fn new(endpoints: Vec<Arc<Endpoint>>) -> Self {
-        let even = endpoints.windows(2).all(|pair| pair[0].weight == pair[1].weight);
-        Self { endpoints, even }
     }
 }

@@ -12,9 +12,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::model::authz::Rules;
+use crate::model::endpoint::{Availability, Endpoint};
 use crate::model::filter::DEFAULT_IDLE_TIMEOUT;
 use crate::model::flow::Direction;
 use crate::model::listener::ChainMatch;
+use crate::model::name::ListenerName;
 use crate::model::service::{ByKernel, Claims, Protocol, Service, Services, Straight};
 use crate::snapshot::{LiveChain, LiveFilter, LiveListener, LiveUdp, Snapshot, TcpChain};
 
@@ -45,8 +47,8 @@ fn straight(snapshot: &Snapshot, live: &LiveListener, address: Option<IpAddr>) -
     if config.bind || config.catch_all || config.detect.is_some() || chain.authorization.is_empty() {
         return None;
     }
-    let shares = bytes_only(chain).and_then(|tcp| multiply_out(snapshot, tcp))?;
-    let [(Some(endpoint), _)] = shares.as_slice() else { return None };
+    let service = bytes_only(chain).and_then(|tcp| multiply_out(snapshot, &config.name, tcp))?;
+    let ([(Some(endpoint), _)], []) = (service.shares.as_slice(), service.resting.as_slice()) else { return None };
     let same = endpoint.port() == config.address.port() && endpoint.is_ipv4() == config.address.is_ipv4();
     same.then(|| Straight { address, endpoint: *endpoint, rules: chain.authorization.as_slice().into() })
 }
@@ -55,36 +57,30 @@ fn straight(snapshot: &Snapshot, live: &LiveListener, address: Option<IpAddr>) -
 fn rules(snapshot: &Snapshot) -> BTreeMap<SocketAddr, Arc<[Rules]>> {
     let rules = |live: &Arc<LiveListener>| {
         let chain = only_chain(live).filter(|chain| !chain.authorization.is_empty())?;
-        shares(snapshot, live).map(|_| (live.config.address, chain.authorization.as_slice().into()))
+        service(snapshot, live).map(|_| (live.config.address, chain.authorization.as_slice().into()))
     };
     snapshot.listeners().iter().filter_map(rules).collect()
 }
 
 /// Every service of the snapshot that needs no agent.
 fn services(snapshot: &Snapshot) -> Services {
-    let service = |live: &Arc<LiveListener>| {
-        let shares = shares(snapshot, live)?;
-        let service = Service { listener: live.config.name.clone(), shares };
-        Some(((Protocol::Tcp, live.config.address), Arc::new(service)))
-    };
-    let udp = |live: &LiveUdp| {
-        let service = Service { listener: live.config.name.clone(), shares: udp_shares(snapshot, live) };
-        ((Protocol::Udp, live.config.address), Arc::new(service))
-    };
+    let service =
+        |live: &Arc<LiveListener>| Some(((Protocol::Tcp, live.config.address), Arc::new(service(snapshot, live)?)));
+    let udp = |live: &LiveUdp| ((Protocol::Udp, live.config.address), Arc::new(udp_service(snapshot, live)));
     let tcp = snapshot.listeners().iter().filter_map(service);
     Services(tcp.chain(snapshot.udp_listeners().iter().map(udp)).collect())
 }
 
-/// The endpoints of a listener that needs no agent, with their shares. `None`: it needs one.
-fn shares(snapshot: &Snapshot, live: &LiveListener) -> Option<Vec<(Option<SocketAddr>, f64)>> {
+/// A listener that needs no agent, as a service. `None`: it needs one.
+fn service(snapshot: &Snapshot, live: &LiveListener) -> Option<Service> {
     let config = &live.config;
     let is_service = config.direction == Direction::Outbound && !config.bind && !config.catch_all;
     if !is_service || config.address.ip().is_unspecified() || config.detect.is_some() {
         return None;
     }
-    multiply_out(snapshot, bytes_only(only_chain(live)?)?).filter(|shares| {
+    multiply_out(snapshot, &config.name, bytes_only(only_chain(live)?)?).filter(|service| {
         // An app's socket for IPv4 reaches no IPv6, and one for IPv6 may be told to speak nothing else.
-        shares.iter().all(|(endpoint, _)| endpoint.is_none_or(|it| it.is_ipv4() == config.address.is_ipv4()))
+        service.endpoints().all(|endpoint| endpoint.is_ipv4() == config.address.is_ipv4())
     })
 }
 
@@ -96,11 +92,20 @@ fn bytes_only(chain: &LiveChain) -> Option<&TcpChain> {
     tcp.config.idle_timeout.is_none_or(|timeout| timeout == DEFAULT_IDLE_TIMEOUT).then_some(&**tcp)
 }
 
-/// UDP has no agent to go through. Of names that have addresses of both families, those of the listener's count.
-fn udp_shares(snapshot: &Snapshot, live: &LiveUdp) -> Vec<(Option<SocketAddr>, f64)> {
-    let endpoints = snapshot.cluster(live.cluster).map_or(&[][..], |cluster| &cluster.endpoints.endpoints);
-    let fits = endpoints.iter().filter(|endpoint| endpoint.address.is_ipv4() == live.config.address.is_ipv4());
-    fits.map(|endpoint| (Some(endpoint.address), endpoint.weight.into())).collect()
+/// UDP has no agent to go through. Of names that have addresses of both families, those of the listener's count. A flow does not
+/// stay with an endpoint that is not well.
+fn udp_service(snapshot: &Snapshot, live: &LiveUdp) -> Service {
+    let mut service = Service { listener: live.config.name.clone(), shares: Vec::new(), resting: Vec::new() };
+    let Some(cluster) = snapshot.cluster(live.cluster) else { return service };
+    let fits = |endpoint: &Endpoint| endpoint.address.is_ipv4() == live.config.address.is_ipv4();
+    for (endpoint, share) in cluster.endpoints.each().filter(|(endpoint, _)| fits(endpoint)) {
+        if share > 0.0 {
+            service.shares.push((Some(endpoint.address), share));
+        } else if endpoint.health.availability() != Availability::None {
+            service.resting.push(endpoint.address);
+        }
+    }
+    service
 }
 
 /// The one chain that takes every connection.
@@ -112,19 +117,25 @@ fn only_chain(live: &LiveListener) -> Option<&LiveChain> {
     }
 }
 
-/// The weights of clusters and endpoints as one. A cluster without endpoints keeps its share, which leads nowhere, as at the
-/// agent.
-fn multiply_out(snapshot: &Snapshot, tcp: &TcpChain) -> Option<Vec<(Option<SocketAddr>, f64)>> {
-    let mut shares = Vec::new();
+/// The weights of clusters and the shares of their endpoints as one. A cluster with nowhere to go keeps its share, which leads
+/// nowhere, as at the agent.
+fn multiply_out(snapshot: &Snapshot, listener: &ListenerName, tcp: &TcpChain) -> Option<Service> {
+    let mut service = Service { listener: listener.clone(), shares: Vec::new(), resting: Vec::new() };
     for (slot, weight) in tcp.clusters.each() {
-        let endpoints = &snapshot.cluster(slot)?.endpoints.endpoints;
-        let total: u64 = endpoints.iter().map(|endpoint| u64::from(endpoint.weight)).sum();
-        let share = |of: u32| f64::from(weight) * f64::from(of) / total as f64;
-        shares.extend(endpoints.iter().map(|endpoint| (Some(endpoint.address), share(endpoint.weight))));
-        if endpoints.is_empty() && weight > 0 {
-            shares.push((None, f64::from(weight)));
+        let (before, weight) = (service.shares.len(), f64::from(weight));
+        for (endpoint, share) in snapshot.cluster(slot)?.endpoints.each() {
+            if weight * share > 0.0 {
+                service.shares.push((Some(endpoint.address), weight * share));
+            } else {
+                service.resting.push(endpoint.address);
+            }
+        }
+        if service.shares.len() == before && weight > 0.0 {
+            service.shares.push((None, weight));
         }
     }
-    let any = shares.iter().any(|(endpoint, _)| endpoint.is_some());
-    Some(if any { shares } else { Vec::new() })
+    if service.shares.iter().all(|(endpoint, _)| endpoint.is_none()) {
+        service.shares.clear();
+    }
+    Some(service)
 }

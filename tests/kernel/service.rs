@@ -24,7 +24,7 @@ pub(crate) fn services(protocol: Protocol, each: &[(&str, &[(SocketAddr, f64)])]
     let service = |(address, endpoints): &(&str, &[(SocketAddr, f64)])| {
         let shares = endpoints.iter().map(|(endpoint, share)| (Some(*endpoint), *share)).collect();
         let address: SocketAddr = address.parse().expect("an address");
-        ((protocol, address), Arc::new(Service { listener: "test".into(), shares }))
+        ((protocol, address), Arc::new(Service { listener: "test".into(), shares, resting: Vec::new() }))
     };
     Services(each.iter().map(service).collect())
 }
@@ -169,7 +169,10 @@ fn ten_thousand_services_are_learnt_and_forgotten() -> anyhow::Result<()> {
     let endpoints: Vec<_> = (0..10_u16).map(|n| (Some(SocketAddr::from(([10, 1, 1, 1], 1 + n))), 1.0)).collect();
     let service = |n: u32| {
         let shares = if n == 9999 { vec![(Some(server), 1.0)] } else { endpoints.clone() };
-        ((Protocol::Tcp, address(n)), Arc::new(Service { listener: format!("{n}").as_str().into(), shares }))
+        (
+            (Protocol::Tcp, address(n)),
+            Arc::new(Service { listener: format!("{n}").as_str().into(), shares, resting: Vec::new() }),
+        )
     };
     let all = Services((0..10_000).map(service).collect());
     let began = Instant::now();

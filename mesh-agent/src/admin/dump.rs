@@ -3,6 +3,7 @@
 //! What comes out is a configuration the agent would read again, defaults spelled out, so that it shows what was understood and
 //! not what was written.
 
+mod assignment;
 mod cluster;
 mod http;
 mod listener;

@@ -12,8 +12,9 @@ use tokio::task::JoinHandle;
 
 use crate::admin::{self, Admin, AskError, BindError, Listeners, Readiness, WorkloadView};
 use crate::drain;
-use crate::model::cluster::{BalancePolicy, Cluster, Discovery, Endpoint, UpstreamProtocol};
+use crate::model::cluster::{BalancePolicy, Cluster, DEFAULT_PANIC_THRESHOLD, Discovery, UpstreamProtocol};
 use crate::model::config::Config;
+use crate::model::endpoint::{Endpoint, Roster};
 use crate::model::name::WorkloadName;
 use crate::model::workload::{Mode, Workload};
 use crate::snapshot::{Builder, Publisher};
@@ -89,14 +90,15 @@ fn serve(name: &str) -> Served {
     let tcp = listeners.address().unwrap();
     let cluster = Cluster {
         name: "reviews".into(),
-        discovery: Discovery::Static(vec![Endpoint {
-            address: "[2001:db8::1]:9080".parse().unwrap(),
-            weight: 3,
-            hostname: None,
-        }]),
+        discovery: Discovery::Static(Roster {
+            endpoints: vec![Endpoint::new("[2001:db8::1]:9080".parse().unwrap(), 3)],
+            ..Roster::default()
+        }),
         connect_timeout: Duration::from_millis(250),
         protocol: UpstreamProtocol::Http1,
         balance: BalancePolicy::RoundRobin,
+        panic_threshold: DEFAULT_PANIC_THRESHOLD,
+        weighs_localities: false,
     };
     let (snapshot, rejected) = Builder::default().build(&[], &[Arc::new(cluster)], &Default::default());
     assert_eq!(rejected, []);

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::model::endpoint::Endpoint;
 use crate::model::event::Event;
 use crate::model::flow::{Direction, Pod};
 use crate::snapshot::{LiveFilter, LiveListener, Reader, Snapshot};
@@ -55,7 +56,7 @@ fn cluster(snapshot: &Snapshot, listener: &LiveListener, server: SocketAddr) -> 
         LiveFilter::Http(_) => None,
     });
     let clusters: Vec<_> = clusters.flatten().filter_map(|(slot, _)| snapshot.cluster(slot)).collect();
-    let has = |endpoints: &[Arc<crate::model::cluster::Endpoint>]| endpoints.iter().any(|it| it.address == server);
+    let has = |endpoints: &[Arc<Endpoint>]| endpoints.iter().any(|it| it.address == server);
     let found = clusters.iter().find(|cluster| has(&cluster.endpoints.endpoints));
     let only = if let [only] = clusters.as_slice() { Some(only) } else { None };
     found.or(only).map(|cluster| Destination::from(cluster.name()))

@@ -1,129 +1,94 @@
 //! Round robin, by weight where weights differ.
 //!
-//! Even weights: an index that goes round. Uneven ones: earliest deadline first, as Envoy's `ROUND_ROBIN` does it: each endpoint's
-//! next turn is `1/weight` after its last, so turns of heavy endpoints are spread out, not bunched. A pick costs O(log n).
+//! Even shares: an index that goes round. Uneven ones: a walk through the alias table whose steps are the golden section of its
+//! length, so that any stretch of picks has each endpoint about as often as it should be there, and heavy ones are spread out, not
+//! bunched. Envoy orders turns by deadline in a heap for the same end; this needs no memory and takes the same time for any number.
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use crate::snapshot::Turns;
 
-use crate::snapshot::EndpointSet;
-
-/// Turns of one cluster's endpoints.
+/// Where in the turns a thread is.
 #[derive(Debug)]
-pub(super) enum RoundRobin {
-    Even { next: usize, len: usize },
-    Weighted(BinaryHeap<Reverse<Turn>>),
-}
+pub(super) struct RoundRobin(u64);
 
 impl RoundRobin {
-    pub(super) fn new(set: &EndpointSet, random: u32) -> Self {
-        let len = set.endpoints.len();
-        if set.even {
-            return Self::Even { next: (random as usize) % len.max(1), len };
+    /// Begins somewhere.
+    pub(super) fn new(turns: &Turns, random: u32) -> Self {
+        match turns {
+            Turns::Even(indexes) => Self(u64::from(random) % (indexes.len() as u64).max(1)),
+            Turns::Uneven(_) => Self(u64::from(random) << 32),
         }
-        let mut turns: BinaryHeap<_> = set
-            .endpoints
-            .iter()
-            .enumerate()
-            .map(|(index, endpoint)| {
-                Reverse(Turn { deadline: 1.0 / f64::from(endpoint.weight), weight: endpoint.weight, index })
-            })
-            .collect();
-        // Begin somewhere in the schedule: a rotation through the whole of it would cost the sum of the weights.
-        for _ in 0..random as usize % (2 * len) {
-            take_turn(&mut turns);
-        }
-        Self::Weighted(turns)
     }
 
     /// Index of the endpoint whose turn it is.
-    pub(super) fn pick(&mut self) -> Option<usize> {
-        match self {
-            Self::Even { len: 0, .. } => None,
-            Self::Even { next, len } => {
-                let index = *next;
-                *next = if index + 1 == *len { 0 } else { index + 1 };
+    pub(super) fn pick(&mut self, turns: &Turns) -> Option<u32> {
+        match turns {
+            Turns::Even(indexes) => {
+                let index = *indexes.get(self.0 as usize)?;
+                self.0 = if self.0 + 1 == indexes.len() as u64 { 0 } else { self.0 + 1 };
                 Some(index)
             }
-            Self::Weighted(turns) => take_turn(turns),
+            Turns::Uneven(table) => {
+                // The whole numbers of the product are a place, what is behind the point is the coin.
+                let point = u128::from(self.0) * table.len() as u128;
+                self.0 = self.0.wrapping_add(GOLDEN);
+                let place = table.get((point >> 64) as usize)?;
+                Some(place.toss((point as u64 >> 32) as u32))
+            }
         }
     }
 }
 
-/// When an endpoint is due next, in a time that moves only with picks.
-#[derive(Debug)]
-pub(super) struct Turn {
-    deadline: f64,
-    weight: u32,
-    index: usize,
-}
-
-impl Ord for Turn {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.deadline.total_cmp(&other.deadline).then(self.index.cmp(&other.index))
-    }
-}
-
-impl PartialOrd for Turn {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Turn {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Turn {}
-
-fn take_turn(turns: &mut BinaryHeap<Reverse<Turn>>) -> Option<usize> {
-    let mut due = turns.peek_mut()?;
-    let index = due.0.index;
-    due.0.deadline += 1.0 / f64::from(due.0.weight);
-    Some(index)
-}
+/// 2 to the 64 by the golden ratio: multiples of it are spread more evenly than those of any other number.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use super::*;
 
-    use super::RoundRobin;
-    use crate::model::cluster::Endpoint;
-    use crate::snapshot::EndpointSet;
-
-    fn shares(weights: &[u32], picks: usize, random: u32) -> Vec<usize> {
-        let endpoints = weights
-            .iter()
-            .map(|&weight| Arc::new(Endpoint { address: ([127, 0, 0, 1], 80).into(), weight, hostname: None }))
-            .collect();
-        let mut policy = RoundRobin::new(&EndpointSet::new(endpoints), random);
-        let mut counts = vec![0; weights.len()];
+    fn counts(shares: &[f64], picks: usize, random: u32) -> Vec<usize> {
+        let turns = Turns::new(shares);
+        let mut policy = RoundRobin::new(&turns, random);
+        let mut counts = vec![0; shares.len()];
         for _ in 0..picks {
-            counts[policy.pick().expect("there are endpoints")] += 1;
+            counts[policy.pick(&turns).expect("there are endpoints") as usize] += 1;
         }
         counts
     }
 
     #[test]
-    fn even_weights_go_round() {
-        assert_eq!(shares(&[1, 1, 1], 9, 2), [3, 3, 3]);
+    fn even_shares_go_round() {
+        assert_eq!(counts(&[1.0, 1.0, 0.0, 1.0], 9, 2), [3, 3, 0, 3]);
     }
 
     #[test]
-    fn shares_follow_weights() {
-        assert_eq!(shares(&[1, 2, 5], 80, 0), [10, 20, 50]);
+    fn any_stretch_of_picks_has_the_shares() {
+        for shares in [&[1.0, 2.0, 5.0][..], &[3.0, 1.0], &[0.2, 0.0, 0.5, 0.05, 0.25], &[1.0, 1.0, 1.0, 30.0]] {
+            let total: f64 = shares.iter().sum();
+            for (picks, random) in [(8, 0), (40, 7), (40, u32::MAX), (1000, 12345), (100_000, 1 << 31)] {
+                for (count, share) in counts(shares, picks, random).into_iter().zip(shares) {
+                    let expected = share / total * picks as f64;
+                    // Dice would be off by the root of the picks.
+                    let most = 1.5 + (picks as f64).ln() / 2.0;
+                    assert!((count as f64 - expected).abs() < most, "{shares:?}, {picks}: {count} for {expected}");
+                }
+            }
+        }
     }
 
     #[test]
     fn heavy_endpoints_are_not_bunched() {
-        let counts = shares(&[3, 1], 4, 0);
-        assert_eq!(counts, [3, 1], "within one round everyone had their share");
+        let turns = Turns::new(&[3.0, 1.0]);
+        let mut policy = RoundRobin::new(&turns, 99);
+        let picks: Vec<_> = (0..1000).map_while(|_| policy.pick(&turns)).collect();
+        assert!(picks.windows(6).all(|some| some.contains(&1)), "the light one waits no longer than six");
+        assert!(picks.windows(2).all(|two| two != [1, 1]), "and never has two turns running");
     }
 
     #[test]
     fn nothing_to_pick_from() {
-        assert_eq!(RoundRobin::new(&EndpointSet::new(Vec::new()), 7).pick(), None);
+        for shares in [&[][..], &[0.0, 0.0]] {
+            let turns = Turns::new(shares);
+            assert_eq!(RoundRobin::new(&turns, 7).pick(&turns), None);
+        }
     }
 }

@@ -119,6 +119,17 @@ impl<'a> At<'a> {
             .or_else(|| self.wrong(&Kind::Integer(min, max)))
     }
 
+    /// A number from 0 to 100.
+    pub(crate) fn percent(&self) -> Option<f64> {
+        let number = match &self.node.value {
+            Value::Int(value) => i32::try_from(*value).ok().map(f64::from),
+            Value::Float(value) => Some(*value),
+            Value::Text(text) => text.parse().ok(),
+            _ => None,
+        };
+        number.filter(|number| (0.0..=100.0).contains(number)).or_else(|| self.wrong(&Kind::Percent))
+    }
+
     pub(crate) fn duration(&self) -> Option<Duration> {
         match &self.node.value {
             Value::Text(text) => duration(text),

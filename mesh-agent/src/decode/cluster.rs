@@ -5,16 +5,20 @@ use std::time::Duration;
 use crate::decode::chain::{TRANSPORT_SOCKET, transport_socket};
 use crate::decode::endpoint::{ASSIGNMENT, Sites, load_assignment};
 use crate::decode::fields::{Fields, read_any};
+use crate::decode::fraction::{PERCENT, percent};
 use crate::decode::http_options::{HTTP1, HTTP2, http2_options, upstream_http1};
 use crate::decode::kind::Kind;
 use crate::decode::problem::Problem;
-use crate::model::cluster::{BalancePolicy, Cluster, Discovery, DnsFamily, UpstreamProtocol};
+use crate::model::cluster::{BalancePolicy, Cluster, DEFAULT_PANIC_THRESHOLD, Discovery, DnsFamily, UpstreamProtocol};
 use crate::model::name::ClusterName;
 
 pub(crate) const CLUSTER: &str = "envoy.config.cluster.v3.Cluster";
 const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 const EXPLICIT: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig";
 const DOWNSTREAM: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig";
+
+const COMMON: &str = "envoy.config.cluster.v3.Cluster.CommonLbConfig";
+const WEIGHTED_LOCALITIES: &str = "envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig";
 
 const EDS: &str = "endpoint discovery comes with xDS";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,16 +30,26 @@ pub(crate) fn cluster(fields: &Fields<'_>) -> Option<Cluster> {
     let discovery = discovery(fields);
     let connect_timeout = fields.positive_duration("connect_timeout").unwrap_or(CONNECT_TIMEOUT);
     let balance = balance(fields);
+    let (panic_threshold, weighs_localities) =
+        fields.message("common_lb_config", COMMON, common).unwrap_or((DEFAULT_PANIC_THRESHOLD, false));
     let protocol = protocol(fields);
     fields.message("transport_socket", TRANSPORT_SOCKET, transport_socket);
     fields.only_flag("respect_dns_ttl", false);
     fields.only_flag("use_tcp_for_dns_lookups", false);
     fields.only_flag("ignore_health_on_host_removal", false);
     fields.only_flag("close_connections_on_host_health_failure", false);
-    for later in ["circuit_breakers", "health_checks", "outlier_detection", "common_lb_config", "lb_subset_config"] {
+    for later in ["circuit_breakers", "health_checks", "outlier_detection", "lb_subset_config"] {
         fields.refuse(later, "it is not there yet");
     }
-    Some(Cluster { name: name?, discovery: discovery?, connect_timeout, protocol, balance })
+    Some(Cluster {
+        name: name?,
+        discovery: discovery?,
+        connect_timeout,
+        protocol,
+        balance,
+        panic_threshold,
+        weighs_localities,
+    })
 }
 
 fn discovery(fields: &Fields<'_>) -> Option<Discovery> {
@@ -71,7 +85,7 @@ fn discovery(fields: &Fields<'_>) -> Option<Discovery> {
     }
     by_name?;
     match sites? {
-        Sites::Addresses(endpoints) => Some(Discovery::Static(endpoints)),
+        Sites::Addresses(assignment) => Some(Discovery::Static(assignment)),
         Sites::Names(hosts) => Some(Discovery::StrictDns { hosts, refresh: refresh.unwrap_or(REFRESH), family }),
     }
 }
@@ -92,6 +106,22 @@ fn balance(fields: &Fields<'_>) -> BalancePolicy {
     }
     let policies = [("ROUND_ROBIN", 0, BalancePolicy::RoundRobin)];
     fields.choice_or_later("lb_policy", &policies, &later).unwrap_or_default()
+}
+
+/// From what share of healthy endpoints on health counts, and whether localities have weights.
+fn common(fields: &Fields<'_>) -> Option<(u32, bool)> {
+    let threshold = fields.message("healthy_panic_threshold", PERCENT, percent);
+    fields.one_of(
+        &["locality_weighted_lb_config"],
+        &[("zone_aware_lb_config", "there is no local cluster to compare with")],
+    );
+    let weighs = fields.message("locality_weighted_lb_config", WEIGHTED_LOCALITIES, |_| Some(()));
+    fields.refuse("update_merge_window", "a change goes live at once");
+    fields.only_flag("ignore_new_hosts_until_first_hc", false);
+    fields.only_flag("close_connections_on_host_set_change", false);
+    fields.refuse("consistent_hashing_lb_config", "there is no consistent choice yet");
+    fields.refuse("override_host_status", "no filter chooses an endpoint by itself");
+    Some((threshold.unwrap_or(DEFAULT_PANIC_THRESHOLD), weighs.is_some()))
 }
 
 /// What is spoken to the endpoints: by the extension, or by the deprecated fields that Envoy still takes.

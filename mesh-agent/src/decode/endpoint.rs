@@ -1,33 +1,42 @@
 //! Where a cluster's endpoints are (`envoy.config.endpoint.v3.ClusterLoadAssignment`).
 //!
-//! Localities are flattened: without weights and priorities, which are refused, Envoy treats the endpoints of all of them alike.
+//! Metadata only labels: what would act on it (subsets, matches of transport sockets, logs) is refused where it is configured, so
+//! labels are taken whatever they are, and left unread.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::decode::address::{ADDRESS, address, dns_address};
 use crate::decode::fields::Fields;
-use crate::model::cluster::{Assignment, DnsHost, Endpoint};
+use crate::decode::fraction::{FRACTIONAL, fractional_percent};
+use crate::decode::kind::Kind;
+use crate::model::cluster::Assignment;
+use crate::model::endpoint::{AssignmentPolicy, DnsHost, Endpoint, Group, Health, Locality, Roster};
 
 pub(crate) const ASSIGNMENT: &str = "envoy.config.endpoint.v3.ClusterLoadAssignment";
+const POLICY: &str = "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy";
+const DROP: &str = "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.DropOverload";
 const LOCALITY_ENDPOINTS: &str = "envoy.config.endpoint.v3.LocalityLbEndpoints";
 const LOCALITY: &str = "envoy.config.core.v3.Locality";
 const LB_ENDPOINT: &str = "envoy.config.endpoint.v3.LbEndpoint";
 const ENDPOINT: &str = "envoy.config.endpoint.v3.Endpoint";
+const METADATA: &str = "envoy.config.core.v3.Metadata";
 
-const LATER: &str = "it comes with EDS in full";
+const LATER: &str = "it comes with EDS";
+const LOWEST_PRIORITY: u32 = 128;
 
 /// Endpoints by address, or by name.
 #[derive(Debug)]
 pub(crate) enum Sites {
-    Addresses(Vec<Endpoint>),
-    Names(Vec<DnsHost>),
+    Addresses(Roster<Endpoint>),
+    Names(Roster<DnsHost>),
 }
 
 /// The endpoints of a cluster as a resource of their own.
 pub(crate) fn assignment(fields: &Fields<'_>) -> Option<Assignment> {
     let name = fields.text("cluster_name").map(Arc::from);
     match load_assignment(fields, false)? {
-        Sites::Addresses(endpoints) => Some(Assignment { name: name?, endpoints }),
+        Sites::Addresses(roster) => Some(Assignment { name: name?, roster }),
         Sites::Names(_) => None,
     }
 }
@@ -35,23 +44,22 @@ pub(crate) fn assignment(fields: &Fields<'_>) -> Option<Assignment> {
 /// The endpoints; `names` if they may be DNS names.
 pub(crate) fn load_assignment(fields: &Fields<'_>, names: bool) -> Option<Sites> {
     fields.require_text("cluster_name");
-    fields.refuse("policy", LATER);
     fields.refuse("named_endpoints", LATER);
-    let mut sites = if names { Sites::Names(Vec::new()) } else { Sites::Addresses(Vec::new()) };
+    let policy = fields.message("policy", POLICY, policy).unwrap_or_default();
+    let mut sites = if names {
+        Sites::Names(Roster { endpoints: Vec::new(), policy })
+    } else {
+        Sites::Addresses(Roster { endpoints: Vec::new(), policy })
+    };
     let mut total = 0u64;
+    let mut localities: BTreeMap<(u32, Locality), u32> = BTreeMap::new();
     fields.messages("endpoints", LOCALITY_ENDPOINTS, |fields| {
-        fields.message("locality", LOCALITY, |fields| {
-            for name in ["region", "zone", "sub_zone"] {
-                fields.text(name);
-            }
-            Some(())
-        });
-        fields.only_zero("priority");
-        fields.refuse("load_balancing_weight", LATER);
+        let group = Arc::new(group(fields));
+        localities.insert((group.priority, group.locality.clone()), group.weight);
         fields.refuse("proximity", LATER);
         fields.refuse("leds_cluster_locality_config", LATER);
         fields.messages("lb_endpoints", LB_ENDPOINT, |fields| {
-            total += u64::from(lb_endpoint(fields, &mut sites));
+            total += u64::from(lb_endpoint(fields, &group, &mut sites));
             Some(())
         });
         Some(())
@@ -59,30 +67,93 @@ pub(crate) fn load_assignment(fields: &Fields<'_>, names: bool) -> Option<Sites>
     if total > u32::MAX.into() {
         fields.at().rule("the weights of the endpoints sum to more than 4294967295");
     }
+    let mut levels: BTreeMap<u32, u64> = BTreeMap::new();
+    for ((priority, _), weight) in localities {
+        *levels.entry(priority).or_default() += u64::from(weight);
+    }
+    if levels.values().any(|total| *total > u32::MAX.into()) {
+        fields.at().rule("the weights of a priority's localities sum to more than 4294967295");
+    }
     Some(sites)
 }
 
+fn policy(fields: &Fields<'_>) -> Option<AssignmentPolicy> {
+    let default = AssignmentPolicy::default();
+    let drops = fields.messages("drop_overloads", DROP, |fields| {
+        fields.require_text("category");
+        Some(fields.message("drop_percentage", FRACTIONAL, fractional_percent).unwrap_or(0))
+    });
+    if drops.len() > 1
+        && let Some(at) = fields.get("drop_overloads", &Kind::list(Kind::Message(DROP)))
+    {
+        at.rule("only one category is supported, as in Envoy");
+    }
+    let overprovisioning = fields.number("overprovisioning_factor", 1..=u32::MAX);
+    fields.refuse("endpoint_stale_after", LATER);
+    Some(AssignmentPolicy {
+        overprovisioning: overprovisioning.unwrap_or(default.overprovisioning),
+        weighted_health: fields.flag("weighted_priority_health", false),
+        drop_per_million: drops.first().copied().unwrap_or(0),
+    })
+}
+
+fn group(fields: &Fields<'_>) -> Group {
+    let locality = fields.message("locality", LOCALITY, |fields| {
+        let part = |name| fields.text(name).unwrap_or_default().to_owned();
+        Some(Locality { region: part("region"), zone: part("zone"), sub_zone: part("sub_zone") })
+    });
+    metadata(fields);
+    let priority = fields.number("priority", 0..=LOWEST_PRIORITY).unwrap_or(0);
+    let weight = fields.number("load_balancing_weight", 1..=u32::MAX).unwrap_or(0);
+    // As in Envoy, only what has a name has a weight.
+    let weight = if locality.is_some() { weight } else { 0 };
+    Group { locality: locality.unwrap_or_default(), priority, weight }
+}
+
 /// Adds an endpoint to `sites` and answers its weight.
-fn lb_endpoint(fields: &Fields<'_>, sites: &mut Sites) -> u32 {
+fn lb_endpoint(fields: &Fields<'_>, group: &Arc<Group>, sites: &mut Sites) -> u32 {
     let weight = fields.number("load_balancing_weight", 1..=u32::MAX).unwrap_or(1);
-    fields.only_choice("health_status", "HEALTHY", 1);
+    let health = fields.choice(
+        "health_status",
+        &[
+            ("UNKNOWN", 0, Health::Unknown),
+            ("HEALTHY", 1, Health::Healthy),
+            ("UNHEALTHY", 2, Health::Unhealthy),
+            ("DRAINING", 3, Health::Draining),
+            ("TIMEOUT", 4, Health::Timeout),
+            ("DEGRADED", 5, Health::Degraded),
+        ],
+    );
+    metadata(fields);
     fields.require_one_of(&["endpoint"], &[("endpoint_name", LATER)]);
     fields.message("endpoint", ENDPOINT, |fields| {
         fields.refuse("health_check_config", "there are no health checks yet");
         fields.refuse("additional_addresses", LATER);
+        let group = Arc::clone(group);
         match sites {
-            Sites::Addresses(endpoints) => {
+            Sites::Addresses(assignment) => {
                 let hostname = fields.text("hostname").map(str::to_owned);
                 let address = fields.require_message("address", ADDRESS, address)?;
-                endpoints.push(Endpoint { address, weight, hostname });
+                assignment.endpoints.push(Endpoint { address, weight, hostname, health, group });
             }
-            Sites::Names(hosts) => {
+            Sites::Names(assignment) => {
                 fields.refuse("hostname", "the name of a STRICT_DNS endpoint is its address");
                 let (host, port) = fields.require_message("address", ADDRESS, dns_address)?;
-                hosts.push(DnsHost { host, port, weight });
+                assignment.endpoints.push(DnsHost { host, port, weight, health, group });
             }
         }
         Some(())
     });
     weight
+}
+
+fn metadata(fields: &Fields<'_>) {
+    fields.message("metadata", METADATA, |fields| {
+        for labels in ["filter_metadata", "typed_filter_metadata"] {
+            fields.free_map(labels, Kind::Label, |_, at| {
+                let _ = at.entries("labels");
+            });
+        }
+        Some(())
+    });
 }

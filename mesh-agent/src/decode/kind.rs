@@ -12,6 +12,10 @@ pub(crate) enum Kind {
     Flag,
     /// An integer of a range.
     Integer(i64, i64),
+    /// A number from 0 to 100, with or without fraction.
+    Percent,
+    /// A map of anything, which nobody reads.
+    Label,
     /// A length of time.
     Duration,
     /// An enumeration's value.
@@ -55,6 +59,8 @@ impl fmt::Display for Kind {
             Self::Flag => f.write_str("true or false"),
             Self::Integer(i64::MIN, i64::MAX) => f.write_str("an integer"),
             Self::Integer(min, max) => write!(f, "an integer from {min} to {max}"),
+            Self::Percent => f.write_str("a number from 0 to 100"),
+            Self::Label => f.write_str("a map of anything"),
             Self::Duration => f.write_str("a duration such as 1.5s"),
             Self::Choice(names) => write!(f, "one of {}", names.join(", ")),
             Self::Address => f.write_str("an IP address"),

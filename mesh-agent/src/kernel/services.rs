@@ -280,7 +280,7 @@ impl ServiceTable {
 
 /// What a service is written as. UDP has flows that ask whether their endpoint is still one.
 fn table(protocol: service::Protocol, service: &Service) -> Vec<(u32, Choice)> {
-    alias::indexed(&service.shares, protocol == service::Protocol::Udp)
+    alias::indexed(service, protocol == service::Protocol::Udp)
 }
 
 fn key(protocol: Protocol, address: SocketAddr) -> ServiceKey {

@@ -1,9 +1,9 @@
 //! Clusters: groups of endpoints that answer alike, and how to reach them (`envoy.config.cluster.v3.Cluster`).
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::endpoint::{DnsHost, Endpoint, Roster};
 use crate::model::name::ClusterName;
 
 /// One cluster as configured.
@@ -19,17 +19,21 @@ pub struct Cluster {
     pub protocol: UpstreamProtocol,
     /// How an endpoint is chosen.
     pub balance: BalancePolicy,
+    /// Percent of its endpoints that must be available, or a priority level's health is disregarded. Envoy's default: 50; 0: never.
+    pub panic_threshold: u32,
+    /// Localities have weights (`locality_weighted_lb_config`).
+    pub weighs_localities: bool,
 }
 
 /// `Cluster.type`, with what belongs to each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Discovery {
     /// `STATIC`: addresses as written.
-    Static(Vec<Endpoint>),
+    Static(Roster<Endpoint>),
     /// `STRICT_DNS`: every address of every name is an endpoint.
     StrictDns {
         /// Names to resolve.
-        hosts: Vec<DnsHost>,
+        hosts: Roster<DnsHost>,
         /// Time between two look-ups. Envoy's default: 5 s.
         refresh: Duration,
         /// Which addresses count.
@@ -42,30 +46,8 @@ pub enum Discovery {
 pub struct Assignment {
     /// What clusters call it: the name of a cluster, or another that one gives (`service_name`).
     pub name: Arc<str>,
-    /// In the order of the message.
-    pub endpoints: Vec<Endpoint>,
-}
-
-/// One address of a cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Endpoint {
-    /// Where it listens.
-    pub address: SocketAddr,
-    /// Share of the load, relative to its siblings; never zero.
-    pub weight: u32,
-    /// The name the address was resolved from, for `auto_host_rewrite`.
-    pub hostname: Option<String>,
-}
-
-/// A name that stands for endpoints.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DnsHost {
-    /// Name to resolve, or an address as text.
-    pub host: String,
-    /// Port of every endpoint behind the name.
-    pub port: u16,
-    /// Weight of each of them.
-    pub weight: u32,
+    /// What they get by it.
+    pub roster: Roster<Endpoint>,
 }
 
 /// `Cluster.dns_lookup_family`.
@@ -106,6 +88,9 @@ pub struct Http2Options {
     /// Bytes a peer may send on a connection before it must wait.
     pub initial_connection_window_size: Option<u32>,
 }
+
+/// Percent of a priority level's endpoints that must be available, where nobody says: Envoy's default.
+pub const DEFAULT_PANIC_THRESHOLD: u32 = 50;
 
 /// `Cluster.lb_policy`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -76,6 +76,8 @@ pub struct Service {
     pub listener: ListenerName,
     /// Its endpoints, each with its share of all; those of a share that has none are `None`. Empty: it has none at all.
     pub shares: Vec<(Option<SocketAddr>, f64)>,
+    /// Endpoints that nothing new is sent to. What was, stays.
+    pub resting: Vec<SocketAddr>,
 }
 
 impl Lost {
@@ -86,9 +88,8 @@ impl Lost {
         for (&(protocol, gone), services) in &self.0 {
             for &address in services.keys() {
                 let Some(service) = now.0.get(&(protocol, address)) else { continue };
-                let left: Vec<_> = service.endpoints().collect();
-                if !left.contains(&gone) {
-                    lost.0.entry((protocol, gone)).or_default().insert(address, left);
+                if !service.endpoints().any(|endpoint| endpoint == gone) {
+                    lost.0.entry((protocol, gone)).or_default().insert(address, service.chosen().collect());
                 }
             }
         }
@@ -107,7 +108,9 @@ impl Services {
             let left: BTreeSet<_> = after.endpoints().collect();
             for gone in before.endpoints().filter(|endpoint| !left.contains(endpoint)) {
                 let services = lost.0.entry((protocol, gone)).or_default();
-                services.entry(address).or_insert_with(|| left.iter().copied().collect());
+                services
+                    .entry(address)
+                    .or_insert_with(|| after.chosen().collect::<BTreeSet<_>>().into_iter().collect());
             }
         }
         lost
@@ -116,8 +119,13 @@ impl Services {
 
 impl Service {
     /// Those that are ever chosen.
-    fn endpoints(&self) -> impl Iterator<Item = SocketAddr> {
+    fn chosen(&self) -> impl Iterator<Item = SocketAddr> {
         self.shares.iter().filter(|(_, share)| *share > 0.0).filter_map(|(endpoint, _)| *endpoint)
+    }
+
+    /// Those, and those that may have been.
+    pub fn endpoints(&self) -> impl Iterator<Item = SocketAddr> {
+        self.chosen().chain(self.resting.iter().copied())
     }
 }
 
@@ -214,7 +222,10 @@ mod tests {
         let address = |text: &str| text.parse::<SocketAddr>().unwrap();
         let service = |(name, endpoints): &(&str, &[&str])| {
             let shares = endpoints.iter().map(|endpoint| (Some(address(endpoint)), 1.0)).collect();
-            ((Protocol::Tcp, address(name)), Arc::new(Service { listener: (*name).into(), shares }))
+            (
+                (Protocol::Tcp, address(name)),
+                Arc::new(Service { listener: (*name).into(), shares, resting: Vec::new() }),
+            )
         };
         Services(each.iter().map(service).collect())
     }

@@ -64,6 +64,9 @@ pub(crate) enum Kind {
     /// The route's cluster is gone; the route says with which status that is answered.
     #[error("no cluster")]
     NoCluster(StatusCode),
+    /// Too much is asked of the cluster, as its assignment says. `all`: every request is dropped.
+    #[error("dropped: the cluster is overloaded")]
+    Overload { all: bool },
     /// The cluster has no endpoint.
     #[error("cluster has no endpoint")]
     NoEndpoint,
@@ -116,7 +119,9 @@ impl ProxyError {
             Kind::NoRoute | Kind::NoPath => StatusCode::NOT_FOUND,
             Kind::NoCluster(status) => *status,
             Kind::Upstream(StreamError::Malformed(_) | StreamError::HeadTooLarge) => StatusCode::BAD_GATEWAY,
-            Kind::NoEndpoint | Kind::Connect(_) | Kind::Upstream(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Overload { .. } | Kind::NoEndpoint | Kind::Connect(_) | Kind::Upstream(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Kind::Timeout | Kind::Idle { request_complete: true } => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -135,6 +140,8 @@ impl ProxyError {
             Kind::HeadTimeout => "request header timeout".into(),
             Kind::RequestTimeout => "request timeout".into(),
             Kind::Idle { .. } => "stream timeout".into(),
+            Kind::Overload { all: true } => "unconditional drop overload".into(),
+            Kind::Overload { all: false } => "drop overload".into(),
             Kind::NoEndpoint => "no healthy upstream".into(),
             Kind::Timeout => "upstream request timeout".into(),
             Kind::Connect(error) => match error {
@@ -166,6 +173,8 @@ impl ProxyError {
             Kind::HeadTimeout | Kind::RequestTimeout | Kind::Idle { .. } => "SI",
             Kind::NoRoute => "NR",
             Kind::NoCluster(_) => "NC",
+            Kind::Overload { all: true } => "UDO",
+            Kind::Overload { all: false } => "DO",
             Kind::NoEndpoint => "UH",
             Kind::Connect(_) => "UF",
             Kind::Upstream(StreamError::Reset(_)) => "UR",

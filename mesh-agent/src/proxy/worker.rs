@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use crate::balance::Balancers;
 use crate::drain::Watcher;
-use crate::model::cluster::Endpoint;
+use crate::model::endpoint::Endpoint;
 use crate::model::flow::{Direction, Pod, Steering};
 use crate::proxy::connection::Origin;
 use crate::proxy::detect::ServerFirst;

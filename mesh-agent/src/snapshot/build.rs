@@ -77,9 +77,7 @@ impl Builder {
         for cluster in clusters {
             let slot = self.slot(&cluster.name);
             let endpoints = match &cluster.discovery {
-                Discovery::Static(endpoints) => {
-                    Arc::new(EndpointSet::new(endpoints.iter().cloned().map(Arc::new).collect()))
-                }
+                Discovery::Static(endpoints) => Arc::new(EndpointSet::new(endpoints.clone(), cluster)),
                 Discovery::StrictDns { .. } => resolved.get(&cluster.name).cloned().unwrap_or_default(),
             };
             if snapshot.clusters.len() <= slot.index() {

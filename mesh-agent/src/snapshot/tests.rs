@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::cluster::{BalancePolicy, Cluster, Discovery, DnsFamily, Endpoint, UpstreamProtocol};
+use crate::model::cluster::{BalancePolicy, Cluster, DEFAULT_PANIC_THRESHOLD, Discovery, DnsFamily, UpstreamProtocol};
+use crate::model::endpoint::{Endpoint, Roster};
 use crate::model::filter::{NetworkFilter, TcpProxy, WeightedCluster};
 use crate::model::flow::Direction;
 use crate::model::listener::{ChainMatch, FilterChain, Listener};
@@ -17,12 +18,14 @@ fn cluster(name: &str, discovery: Discovery) -> Arc<Cluster> {
         connect_timeout: Duration::from_secs(5),
         protocol: UpstreamProtocol::Http1,
         balance: BalancePolicy::RoundRobin,
+        panic_threshold: DEFAULT_PANIC_THRESHOLD,
+        weighs_localities: false,
     })
 }
 
 fn dns(name: &str) -> Arc<Cluster> {
     let discovery =
-        Discovery::StrictDns { hosts: Vec::new(), refresh: Duration::from_secs(5), family: DnsFamily::Auto };
+        Discovery::StrictDns { hosts: Roster::default(), refresh: Duration::from_secs(5), family: DnsFamily::Auto };
     cluster(name, discovery)
 }
 
@@ -49,8 +52,8 @@ fn listener(name: &str, address: &str, cluster: &str, catch_all: bool) -> Arc<Li
     })
 }
 
-fn endpoint(address: &str) -> Arc<Endpoint> {
-    Arc::new(Endpoint { address: address.parse().expect("an address"), weight: 1, hostname: None })
+fn endpoint(address: &str) -> Endpoint {
+    Endpoint::new(address.parse().expect("an address"), 1)
 }
 
 #[test]
@@ -96,7 +99,8 @@ fn new_endpoints_share_everything_else() {
     let listeners = [listener("l", "10.0.0.1:80", "b", false)];
     let mut builder = Builder::default();
     let (before, _) = builder.build(&listeners, &[dns("a"), dns("b")], &HashMap::new());
-    let endpoints = Arc::new(EndpointSet::new(vec![endpoint("10.0.0.9:1")]));
+    let endpoints =
+        Arc::new(EndpointSet::new(Roster { endpoints: vec![endpoint("10.0.0.9:1")], ..Roster::default() }, &dns("b")));
     let after = builder.with_endpoints(&before, &"b".into(), Arc::clone(&endpoints)).expect("the cluster is there");
     assert!(Arc::ptr_eq(&before.listeners()[0], &after.listeners()[0]));
     let [a, b] = [0, 1].map(|index| after.clusters().nth(index).expect("two clusters"));

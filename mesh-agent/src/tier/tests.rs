@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::*;
 use crate::file;
-use crate::model::cluster::Endpoint;
+use crate::model::endpoint::{Endpoint, Roster};
 use crate::model::service::Claimed;
 use crate::snapshot::{Builder, EndpointSet};
 
@@ -161,11 +161,10 @@ fn udp_goes_to_endpoints_of_its_family() {
             listener("c")
         );
         let config = file::parse(&text, |_| Vec::new()).expect("a configuration");
-        let endpoint = |address: &str| {
-            let address = address.parse().expect("an address");
-            Arc::new(Endpoint { address, weight: 2, hostname: None })
-        };
-        let set = Arc::new(EndpointSet::new(vec![endpoint("[fd00::1]:53"), endpoint("10.0.0.1:53")]));
+        let endpoint = |address: &str| Endpoint::new(address.parse().expect("an address"), 2);
+        let endpoints = vec![endpoint("[fd00::1]:53"), endpoint("10.0.0.1:53")];
+        let assignment = Roster { endpoints, ..Roster::default() };
+        let set = Arc::new(EndpointSet::new(assignment, &config.clusters[0]));
         let mut builder = Builder::default();
         let (mut snapshot, _) = builder.build(&config.listeners, &config.clusters, &HashMap::new());
         let rejected = builder.add_udp(&mut snapshot, &config.udp_listeners);
@@ -178,7 +177,7 @@ fn udp_goes_to_endpoints_of_its_family() {
     let shares = |services: &Services| services.0.values().map(|it| it.shares.clone()).collect::<Vec<_>>();
     let (rejected, before, after) = build("STRICT_DNS", &endpoint("names.example.org"));
     assert_eq!((rejected, shares(&before)), (vec![], vec![vec![]]));
-    assert_eq!(shares(&after), [[(Some("10.0.0.1:53".parse().expect("an address")), 2.0)]]);
+    assert_eq!(shares(&after), [[(Some("10.0.0.1:53".parse().expect("an address")), 0.5)]]);
     assert_eq!(after.0.keys().next(), Some(&(Protocol::Udp, "10.96.0.1:53".parse().expect("an address"))));
     let (rejected, none, _) = build("STATIC", &endpoint("fd00::1"));
     let rejected: Vec<_> = rejected.iter().map(ToString::to_string).collect();

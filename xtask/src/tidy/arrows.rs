@@ -74,17 +74,18 @@ fn heads(rest: &str) -> Vec<(usize, String)> {
 const EVERYTHING: &str = "*";
 
 /// Module, and the modules it may use. Nobody but `cli` may use `app`, and `proxy` is `app`'s alone.
-const ARROWS: [(&str, &[&str]); 22] = [
+const ARROWS: [(&str, &[&str]); 23] = [
     ("model", &[]),
     ("route", &["model", "snapshot"]),
-    ("snapshot", &["model", "route"]),
-    ("balance", &["model", "snapshot"]),
+    ("snapshot", &["model", "route", "spread"]),
+    ("spread", &["model"]),
+    ("balance", &["model", "snapshot", "spread"]),
     ("dns", &["model", "snapshot"]),
     ("decode", &["model"]),
     ("file", &["model", "decode"]),
     ("protobuf", &["model", "decode"]),
     ("settings", &["model"]),
-    ("kernel", &["model"]),
+    ("kernel", &["model", "spread"]),
     ("pod", &["model", "kernel"]),
     ("transport", &["model"]),
     ("drain", &[]),

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::admin::dump::address;
+use crate::admin::dump::assignment::{assignment, dns_host, endpoint};
 use crate::admin::dump::http::http2;
 use crate::admin::dump::object::{Object, duration};
 use crate::model::cluster::{
-    BalancePolicy, Cluster, Discovery, DnsFamily, DnsHost, Endpoint, Http2Options, UpstreamProtocol,
+    BalancePolicy, Cluster, DEFAULT_PANIC_THRESHOLD, Discovery, DnsFamily, Http2Options, UpstreamProtocol,
 };
 
 const PROTOCOL_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
@@ -19,33 +19,30 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
         .set("name", cluster.name.as_str())
         .set("connect_timeout", duration(cluster.connect_timeout))
         .set("lb_policy", policy)
+        .maybe("common_lb_config", common(cluster))
         .maybe("typed_extension_protocol_options", protocol(cluster.protocol));
-    let (object, endpoints) = match &cluster.discovery {
-        Discovery::Static(endpoints) => {
-            (object.set("type", "STATIC"), endpoints.iter().map(endpoint).collect::<Vec<_>>())
-        }
+    let name = cluster.name.as_str();
+    let (object, assignment) = match &cluster.discovery {
+        Discovery::Static(endpoints) => (object.set("type", "STATIC"), assignment(name, endpoints, endpoint)),
         Discovery::StrictDns { hosts, refresh, family } => (
             object
                 .set("type", "STRICT_DNS")
                 .set("dns_refresh_rate", duration(*refresh))
                 .set("dns_lookup_family", dns_family(*family)),
-            hosts.iter().map(dns_host).collect(),
+            assignment(name, hosts, dns_host),
         ),
     };
-    let assignment = json!({ "cluster_name": cluster.name.as_str(), "endpoints": [{ "lb_endpoints": endpoints }] });
     object.set("load_assignment", assignment).done()
 }
 
-fn endpoint(endpoint: &Endpoint) -> Value {
-    let inner = Object::default()
-        .set("address", address(endpoint.address))
-        .text("hostname", endpoint.hostname.as_deref().unwrap_or_default());
-    json!({ "endpoint": inner.done(), "load_balancing_weight": endpoint.weight })
-}
-
-fn dns_host(host: &DnsHost) -> Value {
-    let address = json!({ "socket_address": { "address": host.host, "port_value": host.port } });
-    json!({ "endpoint": { "address": address }, "load_balancing_weight": host.weight })
+fn common(cluster: &Cluster) -> Option<Value> {
+    let threshold = cluster.panic_threshold;
+    let threshold = (threshold != DEFAULT_PANIC_THRESHOLD).then(|| json!({ "value": threshold }));
+    let localities = cluster.weighs_localities.then(|| json!({}));
+    (threshold.is_some() || localities.is_some()).then(|| {
+        let common = Object::default().maybe("healthy_panic_threshold", threshold);
+        common.maybe("locality_weighted_lb_config", localities).done()
+    })
 }
 
 fn dns_family(family: DnsFamily) -> &'static str {

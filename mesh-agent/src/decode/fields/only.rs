@@ -20,11 +20,6 @@ impl Fields<'_> {
         });
     }
 
-    /// The same for a number that may only be 0.
-    pub(crate) fn only_zero(&self, name: &'static str) {
-        self.only(name, "0", |value| *value == Value::Int(0));
-    }
-
     /// The same for text, which may also be empty.
     pub(crate) fn only_text(&self, name: &'static str, only: &'static str) {
         self.only(name, only, |value| matches!(value, Value::Text(text) if text == only || text.is_empty()));

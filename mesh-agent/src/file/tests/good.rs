@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{COMPLETE, decode};
 use crate::model::cluster::{Discovery, DnsFamily, Http2Options, UpstreamProtocol};
 use crate::model::config::{Config, Mesh};
+use crate::model::endpoint::{Health, Roster};
 use crate::model::filter::{Codec, HttpConnectionManager, NetworkFilter, ServerHeader, TcpProxy};
 use crate::model::flow::Direction;
 use crate::model::listener::Detect;
@@ -50,7 +51,7 @@ fn what_is_not_set_has_envoys_default() {
     );
     let cluster = &config.clusters[0];
     assert_eq!((cluster.connect_timeout, cluster.protocol), (Duration::from_secs(5), UpstreamProtocol::Http1));
-    assert!(matches!(&cluster.discovery, Discovery::Static(endpoints) if endpoints[0].weight == 1));
+    assert!(matches!(&cluster.discovery, Discovery::Static(assignment) if assignment.endpoints[0].weight == 1));
 }
 
 #[test]
@@ -88,11 +89,16 @@ fn what_is_set_is_taken() {
             UpstreamProtocol::Http1,
         ]
     );
-    let Discovery::Static(endpoints) = &config.clusters[0].discovery else { panic!("static") };
+    let Discovery::Static(Roster { endpoints, policy }) = &config.clusters[0].discovery else { panic!("static") };
+    assert_eq!((policy.overprovisioning, policy.weighted_health, policy.drop_per_million), (150, true, 2500));
+    let place = |at: usize| (endpoints[at].health, endpoints[at].group.priority, endpoints[at].group.weight);
+    assert_eq!((place(0), place(1)), ((Health::Draining, 1, 7), (Health::Unknown, 0, 0)), "a weight needs a locality");
+    assert_eq!(endpoints[0].group.locality.zone, "z");
+    assert_eq!((config.clusters[0].panic_threshold, config.clusters[0].weighs_localities), (13, true));
     assert_eq!((endpoints.len(), endpoints[0].weight, endpoints[1].address), (2, 3, socket("[fd00::3]:80")));
     assert_eq!(endpoints[0].hostname.as_deref(), Some("one.example.org"));
     let Discovery::StrictDns { hosts, refresh, family } = &config.clusters[1].discovery else { panic!("DNS") };
-    assert_eq!((hosts.len(), *refresh, *family), (2, Duration::from_secs(10), DnsFamily::V4Preferred));
+    assert_eq!((hosts.endpoints.len(), *refresh, *family), (2, Duration::from_secs(10), DnsFamily::V4Preferred));
 }
 
 #[test]

@@ -16,7 +16,8 @@ fn table(limits: Limits) -> (Fake, ServiceTable) {
 fn services(protocol: Protocol, each: &[(&str, usize)]) -> Services {
     let service = |&(address, endpoints): &(&str, usize)| {
         let endpoint = |n: usize| (Some(SocketAddr::from(([10, 0, 0, 1], u16::try_from(n + 1).unwrap()))), 1.0);
-        let service = Service { listener: address.into(), shares: (0..endpoints).map(endpoint).collect() };
+        let service =
+            Service { listener: address.into(), shares: (0..endpoints).map(endpoint).collect(), resting: Vec::new() };
         ((protocol, address.parse().unwrap()), Arc::new(service))
     };
     Services(each.iter().map(service).collect())

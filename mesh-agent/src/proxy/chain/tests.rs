@@ -34,10 +34,12 @@ fn listener(chains: Vec<FilterChain>, default_chain: Option<FilterChain>) -> Arc
     };
     let cluster = crate::model::cluster::Cluster {
         name: "c".into(),
-        discovery: crate::model::cluster::Discovery::Static(Vec::new()),
+        discovery: crate::model::cluster::Discovery::Static(Default::default()),
         connect_timeout: Duration::from_secs(5),
         protocol: crate::model::cluster::UpstreamProtocol::Http1,
         balance: crate::model::cluster::BalancePolicy::RoundRobin,
+        panic_threshold: crate::model::cluster::DEFAULT_PANIC_THRESHOLD,
+        weighs_localities: false,
     };
     let (snapshot, rejected) =
         Builder::default().build(&[Arc::new(listener)], &[Arc::new(cluster)], &Default::default());

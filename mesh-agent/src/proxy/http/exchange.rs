@@ -15,7 +15,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use crate::model::cluster::Endpoint;
+use crate::model::endpoint::Endpoint;
 use crate::model::route::{Forward, HostRewrite};
 use crate::proxy::error::{Kind, ProxyError};
 use crate::proxy::http::body::{Duplex, StreamError};
@@ -27,6 +27,7 @@ use crate::proxy::http::name::Name;
 use crate::proxy::http::path;
 use crate::proxy::http::session::Session;
 use crate::route::{CompiledRoute, Outcome, location};
+use crate::snapshot::Drop;
 use crate::telemetry::Edge;
 
 pub(super) use answer::refuse;
@@ -142,6 +143,9 @@ async fn attempt<D: Downstream>(
         .ok_or(ProxyError::agent(Kind::NoCluster(forward.cluster_not_found)))?;
     progress.edge = Some(session.edge(cluster));
     progress.clock.route(forward, config);
+    if let Some(drop) = cluster.endpoints.drops(session.worker.random()) {
+        return Err(ProxyError::agent(Kind::Overload { all: drop == Drop::All }));
+    }
     let endpoint = session.worker.pick(cluster).ok_or(ProxyError::agent(Kind::NoEndpoint))?;
     let target = session.worker.target(endpoint.address, &session.origin);
     rewrite(config.suppress_envoy_headers, route, forward, &endpoint, &mut heads.request);

@@ -14,7 +14,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::drain;
-use crate::model::cluster::{BalancePolicy, Cluster, Discovery, Endpoint, Http2Options, UpstreamProtocol};
+use crate::model::cluster::{
+    BalancePolicy, Cluster, DEFAULT_PANIC_THRESHOLD, Discovery, Http2Options, UpstreamProtocol,
+};
+use crate::model::endpoint::{Endpoint, Roster};
 use crate::model::filter::{Codec, HttpConnectionManager, NetworkFilter, ServerHeader, WeightedCluster};
 use crate::model::flow::Direction;
 use crate::model::listener::{ChainMatch, FilterChain, Listener};
@@ -77,16 +80,15 @@ impl World {
         let cluster = |name: &str, endpoints: Vec<Endpoint>| {
             Arc::new(Cluster {
                 name: name.into(),
-                discovery: Discovery::Static(endpoints),
+                discovery: Discovery::Static(Roster { endpoints, ..Roster::default() }),
                 connect_timeout: Duration::from_secs(1),
                 protocol,
                 balance: BalancePolicy::RoundRobin,
+                panic_threshold: DEFAULT_PANIC_THRESHOLD,
+                weighs_localities: false,
             })
         };
-        let clusters = [
-            cluster("backend", vec![Endpoint { address: endpoint, weight: 1, hostname: None }]),
-            cluster("empty", Vec::new()),
-        ];
+        let clusters = [cluster("backend", vec![Endpoint::new(endpoint, 1)]), cluster("empty", Vec::new())];
         let listener = Arc::new(Listener {
             name: "l".into(),
             address: ([127, 0, 0, 1], 1).into(),

@@ -1,0 +1,75 @@
+//! `envoy.config.endpoint.v3.ClusterLoadAssignment`.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::admin::dump::address;
+use crate::admin::dump::object::Object;
+use crate::model::endpoint::{AssignmentPolicy, DnsHost, Endpoint, Group, Health, Locality, Roster};
+
+/// What an endpoint is, where it stands, and what is said of it.
+pub(super) struct Written {
+    endpoint: Value,
+    group: Arc<Group>,
+    weight: u32,
+    health: Health,
+}
+
+/// The endpoints, those that stand together in one group as they were written.
+pub(super) fn assignment<E>(name: &str, assignment: &Roster<E>, each: fn(&E) -> Written) -> Value {
+    let written: Vec<_> = assignment.endpoints.iter().map(each).collect();
+    let groups: Vec<_> = written.chunk_by(|one, next| Arc::ptr_eq(&one.group, &next.group)).map(group).collect();
+    let object = Object::default().set("cluster_name", name).set("endpoints", groups);
+    object.maybe("policy", policy(assignment.policy)).done()
+}
+
+pub(super) fn endpoint(endpoint: &Endpoint) -> Written {
+    let inner = Object::default()
+        .set("address", address(endpoint.address))
+        .text("hostname", endpoint.hostname.as_deref().unwrap_or_default());
+    let Endpoint { weight, health, ref group, .. } = *endpoint;
+    Written { endpoint: inner.done(), group: Arc::clone(group), weight, health }
+}
+
+pub(super) fn dns_host(host: &DnsHost) -> Written {
+    let address = json!({ "socket_address": { "address": host.host, "port_value": host.port } });
+    let DnsHost { weight, health, ref group, .. } = *host;
+    Written { endpoint: json!({ "address": address }), group: Arc::clone(group), weight, health }
+}
+
+fn group(endpoints: &[Written]) -> Value {
+    let one = |it: &Written| {
+        let health = (it.health != Health::Unknown).then(|| it.health.name());
+        let object = Object::default().set("endpoint", it.endpoint.clone()).set("load_balancing_weight", it.weight);
+        object.maybe("health_status", health).done()
+    };
+    let group = &endpoints[0].group;
+    Object::default()
+        .maybe("locality", locality(&group.locality))
+        .maybe("priority", (group.priority > 0).then_some(group.priority))
+        .maybe("load_balancing_weight", (group.weight > 0).then_some(group.weight))
+        .list("lb_endpoints", endpoints, one)
+        .done()
+}
+
+/// `envoy.config.core.v3.Locality`; none if all of it is empty.
+fn locality(locality: &Locality) -> Option<Value> {
+    let object = Object::default().text("region", &locality.region).text("zone", &locality.zone);
+    (*locality != Locality::default()).then(|| object.text("sub_zone", &locality.sub_zone).done())
+}
+
+fn policy(policy: AssignmentPolicy) -> Option<Value> {
+    let default = AssignmentPolicy::default();
+    let drop = |per_million: u32| {
+        let percentage = json!({ "numerator": per_million, "denominator": "MILLION" });
+        json!([{ "category": "drop", "drop_percentage": percentage }])
+    };
+    (policy != default).then(|| {
+        Object::default()
+            .maybe("drop_overloads", (policy.drop_per_million > 0).then(|| drop(policy.drop_per_million)))
+            .set("overprovisioning_factor", policy.overprovisioning)
+            .maybe("weighted_priority_health", policy.weighted_health.then_some(true))
+            .done()
+    })
+}
