@@ -19,6 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::admin::{self, Admin, Readiness, WorkloadView};
 use crate::dns::Resolver;
 use crate::drain::{self, Outcome, Signals, Trigger};
+use crate::kernel::pin;
 use crate::model::config::{Accelerated, Config};
 use crate::model::flow::Pod;
 use crate::model::workload::Workload;
@@ -189,6 +190,16 @@ fn start_mesh(
     workers: usize,
     acceleration: &OnceLock<Accelerated>,
 ) -> Result<Option<Mesh>, MeshError> {
+    let unused = config.mesh.workloads.is_empty() || settings.kernel.disabled;
+    let pins = &config.mesh.kernel.pin_path;
+    if unused && pin::are_left_behind(pins) {
+        tracing::warn!(
+            pins = %pins.display(),
+            "what an agent before has left in the kernel goes on, and this agent does not look after it; it is removed by: \
+             mesh-agent uninstall --pin-path {}",
+            pins.display()
+        );
+    }
     if config.mesh.workloads.is_empty() {
         return Ok(None);
     }

@@ -13,6 +13,7 @@ pub mod filter;
 pub mod flow;
 pub mod listener;
 pub mod matcher;
+pub mod mount;
 pub mod name;
 pub mod resource;
 pub mod route;

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use anyhow::{Context, bail, ensure};
+use mesh_agent::model::mount;
 use serde_json::{Value, json};
 
 pub use pod::Pod;
@@ -159,12 +160,7 @@ pub fn is_root() -> bool {
 /// If it isn't mounted.
 pub fn cgroup_mount() -> anyhow::Result<PathBuf> {
     let mounts = fs::read_to_string("/proc/mounts").context("/proc/mounts")?;
-    let mount = mounts.lines().find_map(|line| {
-        let mut fields = line.split(' ');
-        let (_device, path, kind) = (fields.next()?, fields.next()?, fields.next()?);
-        (kind == "cgroup2").then(|| PathBuf::from(path))
-    });
-    mount.context("cgroup v2 is not mounted")
+    mount::cgroup2(&mounts).context("cgroup v2 is not mounted")
 }
 
 /// The nth address of every world's IPv4 subnet.

@@ -70,11 +70,12 @@ fn levels_and_runs_follow_what_happens() -> anyhow::Result<()> {
     let connections = client.enter(|| (0..20).map(|_| Wire::connect(vips(80)[0])).collect::<Result<Vec<_>, _>>())?;
     // Each has an app's end and the agent's; those to the server are the agent's to an app.
     let during = wait(&agent, "pairs", |metrics| entries(metrics, "PAIRS") >= 20.0)?;
+    assert!(entries(&during, "SOCKETS") >= 40.0, "both ends of each: {during:?}");
     let ((count, time), (more, longer)) = (runs(&before, "connect4"), runs(&during, "connect4"));
     assert!(more >= count + 20.0 && longer > time, "{count} runs of {time} s, then {more} of {longer} s");
     assert!(runs(&during, "inbound").0 >= 20.0, "what the agent delivers comes in");
     drop(connections);
-    wait(&agent, "no pairs", |metrics| entries(metrics, "PAIRS") == 0.0)?;
+    wait(&agent, "no pairs", |metrics| entries(metrics, "PAIRS") == 0.0 && entries(metrics, "SOCKETS") == 0.0)?;
     client.die()?;
     wait(&agent, "one workload less", |metrics| entries(metrics, "NETNS") == 1.0 && entries(metrics, "LOCALS") == 2.0)?;
     Ok(())

@@ -3,14 +3,15 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::decode::{ConfigError, HostPath, HostPathKind, Problem};
+use crate::model::mount;
 use crate::model::workload::cgroup_folder;
 
 /// What is wrong with `paths` on this host.
 pub(super) fn check(paths: &[HostPath]) -> Vec<ConfigError> {
-    let mount = fs::read_to_string("/proc/self/mounts").ok().and_then(|mounts| cgroup_mount(&mounts));
+    let mount = fs::read_to_string("/proc/self/mounts").ok().and_then(|mounts| mount::cgroup2(&mounts));
     let problem = |path: &HostPath| match path.kind {
         HostPathKind::Netns => netns(&path.path),
         HostPathKind::Cgroup => cgroup(&path.path, mount.as_deref()),
@@ -46,28 +47,11 @@ fn metadata(what: &'static str, path: &Path) -> Result<fs::Metadata, Problem> {
     fs::metadata(path).map_err(|source| Problem::Host { what, path: path.to_owned(), source })
 }
 
-/// Where cgroup v2 is mounted: not always at `/sys/fs/cgroup`, which may be a mixed hierarchy.
-fn cgroup_mount(mounts: &str) -> Option<PathBuf> {
-    mounts.lines().find_map(|line| {
-        let mut fields = line.split(' ');
-        let folder = fields.nth(1)?;
-        (fields.next()? == "cgroup2").then(|| PathBuf::from(folder))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
-    use super::{cgroup, cgroup_mount, netns};
-
-    #[test]
-    fn the_mount_is_found_in_a_mixed_hierarchy() {
-        let mounts = "proc /proc proc rw 0 0\ncgroup /sys/fs/cgroup/cpu cgroup rw 0 0\n\
-                      none /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
-        assert_eq!(cgroup_mount(mounts).as_deref(), Some(Path::new("/sys/fs/cgroup/unified")));
-        assert_eq!(cgroup_mount("proc /proc proc rw 0 0\n"), None);
-    }
+    use super::{cgroup, netns};
 
     #[test]
     fn what_is_not_there_or_is_something_else_is_said() {

@@ -6,13 +6,13 @@
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use aya::Ebpf;
-use aya::maps::{MapData, SockHash};
+use aya::maps::{Map, MapData, MapError, SockHash};
 use mesh_common::flow::FlowKey;
 use mesh_common::names;
 
 use crate::kernel::bpf;
 use crate::kernel::loader::{KernelError, Pinning, attach, load_program, program};
-use crate::kernel::maps::take;
+use crate::kernel::maps::{TableError, refused, take};
 use crate::kernel::pin::folder::Link;
 use crate::kernel::query;
 
@@ -27,6 +27,14 @@ impl Acceleration {
             load_program(ebpf, name)?;
         }
         Ok(Self { sockets: take(ebpf, names::SOCKETS)? })
+    }
+
+    /// The map once more, and how many sockets it has room for.
+    pub(crate) fn sockets(&self) -> Result<(SockHash<MapData, FlowKey>, u32), TableError> {
+        let again = self.sockets.fd().as_fd().try_clone_to_owned().map_err(MapError::IoError);
+        let again = again.and_then(MapData::from_fd).map_err(refused(names::SOCKETS))?;
+        let bound = again.info().map_err(refused(names::SOCKETS))?.max_entries();
+        Ok((Map::SockHash(again).try_into().map_err(refused(names::SOCKETS))?, bound))
     }
 
     /// Attaches them. What enters sockets comes last: a socket keeps for good the programs that its map had when it came.

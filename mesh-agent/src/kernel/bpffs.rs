@@ -11,8 +11,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::{io, ptr};
 
-use crate::kernel::cgroup;
 use crate::kernel::pin::{PinsError, io_error};
+use crate::model::mount;
 
 /// Where a BPF file system is expected.
 pub(crate) const DEFAULT_MOUNT: &str = "/sys/fs/bpf";
@@ -35,7 +35,7 @@ pub(crate) fn holds(path: &Path) -> io::Result<bool> {
 pub(crate) fn mount_point(path: &Path) -> PathBuf {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let above = |mount: &PathBuf| path.starts_with(mount);
-    cgroup::mounts_of("bpf", &mounts).find(above).unwrap_or_else(|| PathBuf::from(DEFAULT_MOUNT))
+    mount::all("bpf", &mounts).find(above).unwrap_or_else(|| PathBuf::from(DEFAULT_MOUNT))
 }
 
 /// Makes sure that `path` is on one, and that it stays mounted while the answer lives.

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::model::mount;
 use crate::model::workload::cgroup_folder;
 
 /// Why there is no cgroup to work with.
@@ -34,7 +35,7 @@ impl Cgroups {
         let path = Path::new("/proc/self/mounts");
         let mounts =
             fs::read_to_string(path).map_err(|source| CgroupError::Unreadable { path: path.to_owned(), source })?;
-        mount_of("cgroup2", &mounts).map(|mount| Self { mount }).ok_or(CgroupError::NotMounted)
+        mount::cgroup2(&mounts).map(|mount| Self { mount }).ok_or(CgroupError::NotMounted)
     }
 
     pub(crate) fn mount(&self) -> &Path {
@@ -79,36 +80,9 @@ pub(crate) fn id(folder: &Path) -> io::Result<u64> {
     fs::metadata(folder).map(|metadata| metadata.ino())
 }
 
-/// The first mount of a file system type in a table as `/proc/self/mounts` shows it.
-pub(crate) fn mount_of(kind: &str, mounts: &str) -> Option<PathBuf> {
-    mounts_of(kind, mounts).next()
-}
-
-/// All of them.
-pub(crate) fn mounts_of(kind: &str, mounts: &str) -> impl Iterator<Item = PathBuf> {
-    mounts.lines().filter_map(move |line| {
-        let mut fields = line.split(' ').skip(1);
-        let path = fields.next()?;
-        (fields.next()? == kind).then(|| PathBuf::from(unescape(path)))
-    })
-}
-
-/// The kernel writes blanks in paths as octal.
-fn unescape(path: &str) -> String {
-    path.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_mount_is_found_wherever_it_is() {
-        let hybrid = "cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
-        assert_eq!(mount_of("cgroup2", hybrid), Some(PathBuf::from("/sys/fs/cgroup/unified")));
-        assert_eq!(mount_of("cgroup2", "none /a\\040b cgroup2 rw 0 0"), Some(PathBuf::from("/a b")));
-        assert_eq!(mount_of("cgroup2", "cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n"), None);
-    }
 
     #[test]
     fn groups_are_named_relative_or_absolute() {

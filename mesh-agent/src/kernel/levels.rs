@@ -1,17 +1,18 @@
 //! How full the maps are that can be full.
 //!
-//! What the agent writes it knows. What the programs write is counted here, many entries to a system call, and seldom. SOCKETS is
-//! left out: a map of sockets has no such call, and it has room for both ends of every entry of PAIRS, which is full first.
+//! What the agent writes it knows. What the programs write is counted here, seldom, and many entries to a system call; a map of
+//! sockets has no such call, and is walked.
 
 use std::collections::BTreeMap;
 
 use aya::Ebpf;
-use aya::maps::Map;
+use aya::maps::{Map, MapData, SockHash};
 use mesh_common::accelerate::Pair;
 use mesh_common::flow::{FlowKey, Hidden};
 use mesh_common::names;
 use tracing::warn;
 
+use crate::kernel::acceleration::Acceleration;
 use crate::kernel::batch::BatchMap;
 use crate::kernel::maps::{TableError, refused};
 use crate::model::figures::MapLevel;
@@ -24,11 +25,12 @@ pub(crate) struct Levels {
     bounds: BTreeMap<&'static str, u32>,
     handshakes: BatchMap<FlowKey, Hidden>,
     pairs: Option<BatchMap<FlowKey, Pair>>,
+    sockets: Option<SockHash<MapData, FlowKey>>,
 }
 
 impl Levels {
-    /// Of a loaded object from which no map is taken yet.
-    pub(crate) fn take(ebpf: &mut Ebpf, accelerate: bool) -> Result<Self, TableError> {
+    /// Of a loaded object from which no map is taken yet, but that of accelerated sockets.
+    pub(crate) fn take(ebpf: &mut Ebpf, acceleration: Option<&Acceleration>) -> Result<Self, TableError> {
         let mut bounds = BTreeMap::new();
         for name in names::MAPS.into_iter().chain(names::ACCELERATION_MAPS) {
             // Arrays are never full, what lies with sockets has no bound of its own, and a ring counts what it loses.
@@ -37,14 +39,24 @@ impl Levels {
                 bounds.insert(name, data.info().map_err(refused(name))?.max_entries());
             }
         }
-        let pairs = if accelerate { Some(BatchMap::take(ebpf, names::PAIRS)?) } else { None };
-        Ok(Self { bounds, handshakes: BatchMap::take(ebpf, names::HANDSHAKES)?, pairs })
+        let (mut pairs, mut sockets) = (None, None);
+        if let Some(acceleration) = acceleration {
+            let (map, bound) = acceleration.sockets()?;
+            bounds.insert(names::SOCKETS, bound);
+            (pairs, sockets) = (Some(BatchMap::take(ebpf, names::PAIRS)?), Some(map));
+        }
+        Ok(Self { bounds, handshakes: BatchMap::take(ebpf, names::HANDSHAKES)?, pairs, sockets })
     }
 
     /// Counts what the programs wrote. For now and then: it takes a system call for every few thousand entries.
     pub(crate) fn count(&self) -> Vec<Entries> {
         let mut found = vec![(names::HANDSHAKES, self.handshakes.count(self.bound(names::HANDSHAKES)))];
         found.extend(self.pairs.iter().map(|pairs| (names::PAIRS, pairs.count(self.bound(names::PAIRS)))));
+        found.extend(self.sockets.iter().map(|sockets| {
+            // What goes meanwhile has the walk begin anew: the bound ends it.
+            let keys = sockets.keys().take(self.bound(names::SOCKETS));
+            (names::SOCKETS, Ok(keys.filter(Result::is_ok).count()))
+        }));
         let counted = found.into_iter().filter_map(|(map, count)| match count {
             Ok(count) => Some((map, count)),
             Err(error) => {

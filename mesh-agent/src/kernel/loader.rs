@@ -180,7 +180,7 @@ pub(crate) fn load(log: bool, limits: Limits, accelerate: bool, folder: &Folder)
     drop((ebpf.take_map(names::LISTENERS), ebpf.take_map(names::CLAIMED)));
     Ok(Parts {
         // First: it looks at maps that others take.
-        levels: Levels::take(&mut ebpf, accelerate)?,
+        levels: Levels::take(&mut ebpf, acceleration.as_ref())?,
         tables: KernelTables::take(&mut ebpf)?,
         services: KernelServices::take(&mut ebpf)?,
         outbound: OutboundListeners::new(take(&mut ebpf, names::OUTBOUND)?),

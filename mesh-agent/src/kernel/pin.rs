@@ -98,6 +98,13 @@ pub struct Verified {
     pub instructions: Option<u32>,
 }
 
+/// Whether an agent that has ended left programs at `pin_path`. They go on doing what they did for the workloads of then: services of
+/// the kernel's own are served, and who is to be enforced is refused.
+#[must_use]
+pub fn are_left_behind(pin_path: &Path) -> bool {
+    folder::owner(pin_path).is_some() && folder::holder(pin_path).is_none()
+}
+
 /// Loads every program and pins it and the maps under `pin_path`, which must not exist.
 ///
 /// # Errors

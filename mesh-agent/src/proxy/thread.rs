@@ -57,21 +57,27 @@ impl DataThreads {
     /// # Errors
     /// [`ThreadError::Spawn`]; threads that were started end again.
     pub fn start(tools: Vec<Tools>) -> Result<Self, ThreadError> {
-        let threads = tools
-            .into_iter()
-            .enumerate()
-            .map(|(index, tools)| {
-                let (sender, commands) = mpsc::channel(QUEUE);
-                // Any odd number would do; different threads must not begin with the same endpoints.
-                let seed = 0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(index as u64 + 1) ^ u64::from(std::process::id());
-                let thread = std::thread::Builder::new()
-                    .name(format!("data-{index}"))
-                    .spawn(move || run(tools, seed, commands))
-                    .map_err(ThreadError::Spawn)?;
-                Ok((sender, thread))
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Self { threads })
+        Self::start_by(tools, |name, work| std::thread::Builder::new().name(name).spawn(work))
+    }
+
+    fn start_by(
+        tools: Vec<Tools>,
+        mut spawn: impl FnMut(String, Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>>,
+    ) -> Result<Self, ThreadError> {
+        let mut started = Self { threads: Vec::with_capacity(tools.len()) };
+        for (index, tools) in tools.into_iter().enumerate() {
+            let (sender, commands) = mpsc::channel(QUEUE);
+            // Any odd number would do; different threads must not begin with the same endpoints.
+            let seed = 0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(index as u64 + 1) ^ u64::from(std::process::id());
+            match spawn(format!("data-{index}"), Box::new(move || run(tools, seed, commands))) {
+                Ok(thread) => started.threads.push((sender, thread)),
+                Err(error) => {
+                    started.join();
+                    return Err(ThreadError::Spawn(error));
+                }
+            }
+        }
+        Ok(started)
     }
 
     /// How many there are.
@@ -89,7 +95,7 @@ impl DataThreads {
         sender.send(command).await.map_err(|_| ThreadError::Ended(index))
     }
 
-    /// Ends them once they were drained: waits for each, off the caller's runtime.
+    /// Ends them, with what connections they have: once they were drained there are none. Waits for each, off the caller's runtime.
     pub fn join(self) {
         for (index, (sender, thread)) in self.threads.into_iter().enumerate() {
             drop(sender);
@@ -115,7 +121,7 @@ fn run(tools: Tools, seed: u64, commands: mpsc::Receiver<Command>) {
     });
 }
 
-/// Carries out commands until there can be no more, then waits for the end.
+/// Carries out commands until there can be no more: whoever gave them is gone.
 async fn obey(worker: Rc<Worker>, mut commands: mpsc::Receiver<Command>) {
     let mut entries: HashMap<EntryKey, Vec<AbortHandle>> = HashMap::new();
     while let Some(command) = commands.recv().await {
@@ -137,5 +143,43 @@ async fn obey(worker: Rc<Worker>, mut commands: mpsc::Receiver<Command>) {
             Command::RemovePod(pod) => worker.remove_local(&pod),
         }
     }
-    std::future::pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::drain;
+    use crate::snapshot::Publisher;
+    use crate::telemetry::Telemetry;
+
+    #[test]
+    fn if_one_cannot_be_started_none_stays() {
+        let (_trigger, watcher) = drain::pair();
+        let telemetry = Telemetry::new(3);
+        let tools = |index| Tools {
+            snapshots: Publisher::default().reader(),
+            steering: None,
+            telemetry: telemetry.worker(index),
+            drain: watcher.clone(),
+            server_first: Arc::default(),
+        };
+        let running = Arc::new(AtomicUsize::new(0));
+        let spawn = |name: String, work: Box<dyn FnOnce() + Send>| {
+            if name == "data-2" {
+                assert_eq!(running.load(Ordering::SeqCst), 2);
+                return Err(io::ErrorKind::OutOfMemory.into());
+            }
+            running.fetch_add(1, Ordering::SeqCst);
+            let running = Arc::clone(&running);
+            std::thread::Builder::new().spawn(move || {
+                work();
+                running.fetch_sub(1, Ordering::SeqCst);
+            })
+        };
+        let failed = DataThreads::start_by((0..3).map(tools).collect(), spawn);
+        assert!(matches!(failed, Err(ThreadError::Spawn(_))));
+        assert_eq!(running.load(Ordering::SeqCst), 0);
+    }
 }

@@ -1,6 +1,7 @@
-//! Two agents at once: on one pin path the second refuses, on two they get along.
+//! Two agents at once: on one pin path the second refuses, on two they get along. One after the other: who has no use for what the first
+//! has left says so.
 
-use harness::agent::uninstall;
+use harness::agent::{Options, uninstall};
 
 use crate::restart::load::{End, attempt};
 use crate::restart::{Scene, count};
@@ -46,5 +47,26 @@ fn two_pin_paths_get_along() -> anyhow::Result<()> {
     // One that is gone takes nothing of the other's along.
     let _agent = scene.start()?;
     assert_eq!(world.pod("client").enter(|| attempt(scene.address)).end, End::Answered);
+    Ok(())
+}
+
+#[test]
+fn who_has_no_use_for_what_an_agent_left_says_that_it_is_there() -> anyhow::Result<()> {
+    let world = world_or_skip!("client", "server");
+    let scene = Scene::set(&world, "permissive")?;
+    let mut without = scene.config.clone();
+    without["mesh"]["workloads"] = serde_json::json!([]);
+    let says = || -> anyhow::Result<[bool; 2]> {
+        let agents = [Options::no_kernel().start(&scene.config)?, scene.options.start(&without)?];
+        let command = format!("mesh-agent uninstall --pin-path {}", world.pin_path().display());
+        Ok(agents.map(|agent| agent.log().contains(&command)))
+    };
+    assert_eq!(says()?, [false; 2], "nothing is there");
+    let mut agent = scene.start()?;
+    assert_eq!(says()?, [false; 2], "it belongs to somebody");
+    agent.stop()?;
+    assert_eq!(says()?, [true; 2]);
+    assert!(uninstall(&world.pin_path())?.status.success());
+    assert_eq!(says()?, [false; 2], "and it is gone");
     Ok(())
 }
