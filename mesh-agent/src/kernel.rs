@@ -8,7 +8,7 @@
 //! steering what the data path asks                       counters, log: what the programs tell
 //! pin      what outlives the agent, and its removal      cgroup, bpffs: the two file systems all this lives in
 //! outbound, pulse: by what the kernel knows that the agent is there
-//! events   the ring of what the programs report           marks: sockets they leave to the agent to measure
+//! events   the ring of what the programs report
 //! acceleration bytes from socket to socket, if it is on  selftest: whether apps would notice
 //! levels, runs: how full the maps are, what the programs cost
 //! probe    what this kernel can do, by trying             query: what others have attached
@@ -31,7 +31,6 @@ pub(crate) mod levels;
 pub(crate) mod loader;
 pub(crate) mod log;
 pub(crate) mod maps;
-pub(crate) mod marks;
 pub(crate) mod outbound;
 pub mod pin;
 pub(crate) mod plan;

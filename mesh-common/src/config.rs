@@ -40,8 +40,8 @@ pub const MAX_WORKLOADS: u32 = 8192;
 pub const MAX_ADDRESSES: u32 = 4 * MAX_WORKLOADS;
 
 /// Steered connections that may be between SYN-ACK and ACK at once. On loopback that takes microseconds; only handshakes that
-/// the accepting side's full queue left half done stay longer.
-pub const MAX_HANDSHAKES: u32 = 16384;
+/// the accepting side's full queue left half done stay longer. No larger than needed: every one of them has to find the map in a cache.
+pub const MAX_HANDSHAKES: u32 = 4096;
 
 /// Destinations (CIDRs) that may be excluded.
 pub const MAX_EXCLUDED_CIDRS: u32 = 4096;

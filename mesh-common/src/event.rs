@@ -14,10 +14,9 @@ use crate::flow::{Addr, PortBe};
 pub struct Event {
     /// When, by the clock that starts with the machine and stands still for nobody (`CLOCK_MONOTONIC`), in nanoseconds.
     pub at: u64,
-    /// When the connection was asked for (outbound) or made (inbound), by the same clock.
+    /// When the connection was asked for (outbound) or made (inbound), by the same clock. With the workload and both ports this is the
+    /// same in all records of one connection, and in no other's: a socket's cookie would do as well, but costs more to ask for.
     pub since: u64,
-    /// The socket's cookie: the same in all records of one connection. Zero where there is no socket yet.
-    pub cookie: u64,
     /// Bytes of the app that the other side has acknowledged.
     pub sent: u64,
     /// Bytes of the other side that the app's socket has taken in.
@@ -81,12 +80,13 @@ pub struct Watched {
     pub reported: u64,
     /// Bytes received when the other side had acknowledged our end of the stream.
     pub received_before: u64,
-    /// The workload; zero: the agent's own socket, which is not watched.
+    /// The workload.
     pub pod: u32,
     /// What let it go past the agent.
     pub why: u32,
     way: u8,
-    established: u8,
+    /// How far it is: one of the constants of [`Watched`].
+    stage: u8,
     pad: [u8; 6],
 }
 
@@ -127,7 +127,6 @@ impl Event {
         Self {
             at: 0,
             since: 0,
-            cookie: 0,
             sent: 0,
             received: 0,
             local: Addr([0; 4]),
@@ -192,22 +191,36 @@ impl Watched {
             pod,
             why: why.index(),
             way: way as u8,
-            established: 0,
+            stage: Self::ASKED,
             pad: [0; 6],
         }
     }
 
+    /// Nothing is kept.
+    pub const NOT: Self =
+        Self { since: 0, reported: 0, received_before: 0, pod: 0, why: 0, way: 0, stage: 0, pad: [0; 6] };
+    const ASKED: u8 = 1;
+    const ESTABLISHED: u8 = 2;
+    const AGENT: u8 = 3;
+
     /// Marks a listener of the agent: what is accepted from it inherits the mark, and is the agent's to measure.
     #[must_use]
     pub const fn agent() -> Self {
-        Self { since: 0, reported: 0, received_before: 0, pod: 0, why: 0, way: 0, established: 0, pad: [0; 6] }
+        Self { stage: Self::AGENT, ..Self::NOT }
     }
 
     /// Whether this marks a socket of the agent.
     #[inline(always)]
     #[must_use]
     pub const fn is_agent(&self) -> bool {
-        self.pod == 0
+        self.stage == Self::AGENT
+    }
+
+    /// Whether it is of a connection that is told of.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_watched(&self) -> bool {
+        matches!(self.stage, Self::ASKED | Self::ESTABLISHED)
     }
 
     /// Which way the connection goes.
@@ -220,15 +233,15 @@ impl Watched {
     /// The connection is made.
     #[inline(always)]
     pub const fn establish(&mut self) {
-        self.established = 1;
+        self.stage = Self::ESTABLISHED;
     }
 
     /// What a socket's end in `state` means.
     #[inline(always)]
     #[must_use]
     pub const fn end(&self, state: u32, raw: &Raw) -> Kind {
-        match (self.established, state) {
-            (0, _) => Kind::Failed,
+        match (self.stage, state) {
+            (Self::ASKED, _) => Kind::Failed,
             (_, state::FIN_WAIT2) => Kind::Closed,
             (_, state::CLOSING | state::LAST_ACK) if raw.all_acked => Kind::Closed,
             _ => Kind::Broken,
@@ -261,7 +274,7 @@ impl Raw {
     }
 }
 
-const _: () = assert!(size_of::<Event>() == 128);
+const _: () = assert!(size_of::<Event>() == 120);
 const _: () = assert!(size_of::<Watched>() == 40);
 
 #[cfg(test)]

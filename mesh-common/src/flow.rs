@@ -223,6 +223,16 @@ impl FlowKey {
 }
 
 impl Hidden {
+    /// No end.
+    pub const NOTHING: Self = Self { addr: Addr([0; 4]), port: PortBe(0), shown: 0, direct: 0, pod: 0 };
+
+    /// Whether it is no end. Pods count from one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_nothing(&self) -> bool {
+        self.pod == 0
+    }
+
     /// For the app's own socket, steered while it connects to this address.
     #[inline(always)]
     #[must_use]

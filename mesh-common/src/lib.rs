@@ -13,6 +13,7 @@ pub mod datagram;
 pub mod decide;
 pub mod event;
 pub mod flow;
+pub mod kept;
 pub mod names;
 pub mod policy;
 pub mod service;
@@ -22,4 +23,4 @@ pub mod workload;
 
 /// Version of everything in this crate that both sides must agree on. Changes with any layout, name or meaning; the one
 /// before is added to [`names::KEPT_OF`] then.
-pub const ABI_VERSION: u32 = 10;
+pub const ABI_VERSION: u32 = 11;

@@ -11,8 +11,8 @@ pub const KNOBS: &str = "KNOBS";
 pub const EXCLUDED_PORTS: &str = "EXCLUDED_PORTS";
 /// Excluded destination networks.
 pub const EXCLUDED_CIDRS: &str = "EXCLUDED_CIDRS";
-/// Hidden ends, with the sockets they belong to.
-pub const HIDDEN: &str = "HIDDEN";
+/// What lies with a socket: the end it hides, and what is kept while it is watched.
+pub const KEPT: &str = "KEPT";
 /// Hidden ends on their way from a connecting to an accepted socket.
 pub const HANDSHAKES: &str = "HANDSHAKES";
 /// Services that the kernel serves by itself, by address.
@@ -35,9 +35,7 @@ pub const OUTBOUND: &str = "OUTBOUND";
 pub const PULSE: &str = "PULSE";
 /// The agent's inbound listeners of one pod: 0 for IPv4, 1 for IPv6.
 pub const LISTENERS: &str = "LISTENERS";
-/// What is kept with sockets whose connections go past the agent.
-pub const WATCHED: &str = "WATCHED";
-/// Ring of what happens to those connections.
+/// Ring of what happens to connections that go past the agent.
 pub const EVENTS: &str = "EVENTS";
 /// Which endpoints stand for the services a UDP socket talks to, with the socket.
 pub const FLOWS: &str = "FLOWS";
@@ -101,13 +99,13 @@ pub const PROGRAMS: [&str; 13] = [
     INBOUND,
 ];
 /// The maps that are pinned under `maps/` of the pin path. What is not here goes with the programs that use it.
-pub const MAPS: [&str; 23] = [
+pub const MAPS: [&str; 22] = [
     NETNS,
     CGROUPS,
     KNOBS,
     EXCLUDED_PORTS,
     EXCLUDED_CIDRS,
-    HIDDEN,
+    KEPT,
     HANDSHAKES,
     SERVICES,
     CHOICES,
@@ -115,7 +113,6 @@ pub const MAPS: [&str; 23] = [
     COUNTERS,
     LEGS,
     LOCALS,
-    WATCHED,
     EVENTS,
     OUTBOUND,
     PULSE,
@@ -142,6 +139,5 @@ pub const PROGRAMS_FOLDER: &str = "programs";
 
 /// What an agent of this version does with the maps of an older one, by that one's version: those named have kept layout and
 /// meaning, and are kept with what they hold; the others are made anew. A version that is not here is refused.
-pub const KEPT_OF: [(u32, &[&str]); 2] = [(8, KEPT), (9, KEPT)];
-const KEPT: &[&str] =
-    &[NETNS, CGROUPS, LOCALS, HIDDEN, HANDSHAKES, SERVICES, CHOICES, FLOWS, SOCKETS, LEGS, PAIRS, WATCHED, EVENTS];
+pub const KEPT_OF: [(u32, &[&str]); 3] = [(8, UNCHANGED), (9, UNCHANGED), (10, UNCHANGED)];
+const UNCHANGED: &[&str] = &[NETNS, CGROUPS, LOCALS, SERVICES, CHOICES, FLOWS, SOCKETS, LEGS, PAIRS];

@@ -4,8 +4,9 @@
 use crate::accelerate::{Leg, Pair};
 use crate::config::{Knobs, Pulse};
 use crate::datagram::Flows;
-use crate::event::{Event, Watched};
+use crate::event::Event;
 use crate::flow::{Addr, FlowKey, Hidden, NetKey};
+use crate::kept::Kept;
 use crate::policy::{PodAddrs, RuleNet, RulePort, RuleSet, RuleWho, RuledKey};
 use crate::service::{Choice, ChoiceKey, Service, ServiceKey};
 use crate::workload::{ListenerKey, Workload};
@@ -37,7 +38,7 @@ unsafe impl aya::Pod for ListenerKey {}
 // SAFETY: `repr(C)`, integers only, padding is a field.
 unsafe impl aya::Pod for Event {}
 // SAFETY: `repr(C)`, integers only, padding is a field.
-unsafe impl aya::Pod for Watched {}
+unsafe impl aya::Pod for Kept {}
 // SAFETY: `repr(C)`, integers only, padding is a field.
 unsafe impl aya::Pod for Leg {}
 // SAFETY: `repr(C)`, integers only, padding is a field.

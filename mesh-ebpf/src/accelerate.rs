@@ -22,9 +22,9 @@ use mesh_common::counter::Counter;
 use mesh_common::flow::{Addr, FlowKey};
 
 use crate::emit::count;
-use crate::hidden::Socket;
 use crate::leg::{self, slow};
 use crate::maps::{KNOBS, LOCALS, PAIRS, SOCKETS};
+use crate::socket::Socket;
 use crate::sockops::{ask_for, ends, netns, socket};
 
 /// Looks at one event of one socket.

@@ -14,6 +14,7 @@ use aya_log_ebpf::{info, warn};
 use mesh_common::counter::Counter;
 use mesh_common::decide::{Failure, Question, Verdict, Way, by_policy, decide};
 use mesh_common::flow::{Addr, Family, Hidden, PortBe};
+use mesh_common::kept::Kept;
 use mesh_common::policy::{Asked, RuledKey};
 use mesh_common::service::{Protocol, Service, ServiceKey, Target};
 use mesh_common::workload::{ListenerKey, Workload};
@@ -23,10 +24,10 @@ use crate::context;
 use crate::datagram;
 use crate::emit::settle;
 use crate::exclude::is_excluded;
-use crate::hidden::Socket;
 use crate::maps::POD_ADDRS;
 use crate::policy::{self, Said};
 use crate::service;
+use crate::socket::Socket;
 use crate::watch;
 use crate::who::{self, Who};
 
@@ -102,11 +103,7 @@ fn connect(ctx: &SockAddrContext, destination: Addr, rewrite: impl FnOnce(Target
     }
     let verdict = settle(workload, Way::Outbound, outcome.map(|(verdict, _)| verdict));
     report(ctx, workload, verdict, destination, port);
-    watch::decided(ctx, socket, workload, verdict, (destination, port), rule);
-    if !matches!(verdict, Verdict::Steer(_) | Verdict::Direct(_)) {
-        // A socket may connect again after an attempt that was steered; what it hid then must not show now.
-        socket.reveal();
-    }
+    watch::decided(socket, workload, verdict, (destination, port), rule);
     Some(verdict)
 }
 
@@ -134,7 +131,7 @@ type Outcome = Result<(Verdict, Option<Target>), Failure>;
 fn steer(workload: &Workload, family: Family, socket: Socket, destination: Addr, port: PortBe) -> Outcome {
     let listener = workload.outbound(family).ok_or(Failure::NoListener)?;
     agent::listens(&ListenerKey::new(workload.pod, family, listener))?;
-    if socket.hide(Hidden::destination(workload.pod, destination, port)) {
+    if socket.keep(Kept::hiding(Hidden::destination(workload.pod, destination, port))) {
         Ok((Verdict::Steer(family), Some(Target::new(Addr::loopback(family), listener))))
     } else {
         Err(Failure::NoMemory)
@@ -148,7 +145,7 @@ fn direct(workload: &Workload, socket: Socket, key: &ServiceKey, service: Servic
     if target.is_nowhere() {
         return Ok((Verdict::Deny(Counter::DeniedNoEndpoint), None));
     }
-    if socket.hide(Hidden::service(workload.pod, key.addr, key.port)) {
+    if socket.keep(Kept::hiding(Hidden::service(workload.pod, key.addr, key.port))) {
         Ok((Verdict::Direct(Protocol::Tcp), Some(target)))
     } else {
         Err(Failure::NoMemory)

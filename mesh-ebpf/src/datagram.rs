@@ -14,14 +14,15 @@ use mesh_common::counter::Counter;
 use mesh_common::datagram::{Flow, Flows};
 use mesh_common::decide::{Failure, Question, Verdict, Way, decide};
 use mesh_common::flow::{Addr, Hidden, PortBe};
+use mesh_common::kept::Kept;
 use mesh_common::service::{Protocol, Service, ServiceKey, Target};
 
 use crate::context;
 use crate::emit::{count, settle};
 use crate::exclude::is_excluded;
-use crate::hidden::Socket;
 use crate::maps::FLOWS;
 use crate::service;
+use crate::socket::Socket;
 use crate::who::{self, Who};
 
 /// A datagram without a connection, from an IPv4 socket or in IPv4 from an IPv6 socket.
@@ -64,13 +65,13 @@ pub(crate) fn connect(ctx: &SockAddrContext, destination: Addr, rewrite: impl Fn
         Some(to) => {
             // SAFETY: the context is valid while the program runs. The port's two bytes are the first of the field.
             let port = PortBe(unsafe { (*ctx.sock_addr).user_port } as u16);
-            if !socket.hide(Hidden::service(pod, destination, port)) {
+            if !socket.keep(Kept::hiding(Hidden::service(pod, destination, port))) {
                 // The flow is known all the same: what comes back shows the service, only getpeername does not.
                 count(Counter::NoMemory);
             }
             rewrite(to);
         }
-        None => socket.reveal(),
+        None => socket.forget(),
     }
     Some(verdict)
 }

@@ -9,20 +9,17 @@ use aya_ebpf::bindings::BPF_SOCK_OPS_STATE_CB_FLAG;
 use aya_ebpf::programs::SockOpsContext;
 use aya_log_ebpf::warn;
 use mesh_common::counter::Counter;
-use mesh_common::flow::FlowKey;
+use mesh_common::flow::{FlowKey, Hidden};
+use mesh_common::kept::Kept;
 
 use crate::emit::count;
-use crate::hidden::Socket;
 use crate::maps::HANDSHAKES;
-use crate::sockops::{ask_for, ends, netns, socket};
+use crate::socket::Socket;
+use crate::sockops::{ask_for, ends, netns};
 
 /// The connecting side has its SYN-ACK.
 #[inline(always)]
-pub(crate) fn put_down(ctx: &SockOpsContext) {
-    let Some(hidden) = socket(ctx).and_then(Socket::hidden) else { return };
-    if hidden.is_direct() {
-        return;
-    }
+pub(crate) fn put_down(ctx: &SockOpsContext, hidden: Hidden) {
     let other = hidden.for_other_side();
     let (local, remote) = ends(ctx);
     if HANDSHAKES.insert(FlowKey::new(netns(ctx), local, remote), other, 0).is_err() {
@@ -36,12 +33,12 @@ pub(crate) fn put_down(ctx: &SockOpsContext) {
 
 /// The accepting side has its socket. Answers whether there was something to pick up.
 #[inline(always)]
-pub(crate) fn pick_up(ctx: &SockOpsContext) -> bool {
+pub(crate) fn pick_up(ctx: &SockOpsContext, socket: Socket, netns: u64) -> bool {
     let (local, remote) = ends(ctx);
-    let key = FlowKey::new(netns(ctx), remote, local);
+    let key = FlowKey::new(netns, remote, local);
     // SAFETY: the entry is removed by this program alone, below, after it was copied.
     let Some(hidden) = (unsafe { HANDSHAKES.get(key) }).copied() else { return false };
-    if !socket(ctx).is_some_and(|socket| socket.hide(hidden)) {
+    if !socket.keep(Kept::hiding(hidden)) {
         count(Counter::AcceptNoMemory);
         warn!(ctx, "pod {}: no memory at an accepted socket, an original address is lost", hidden.pod);
     }

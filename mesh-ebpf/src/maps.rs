@@ -1,7 +1,7 @@
 //! Every map. Names, keys and values are those of mesh-common; all are bounded, and none evicts.
 //!
-//! Hidden ends lie in socket storage: the kernel frees them with the socket, so no bound has to be guessed, no entry can be
-//! left behind, and user space reads them by file descriptor.
+//! What belongs to one socket lies in socket storage: the kernel frees it with the socket, so no bound has to be guessed, no entry can
+//! be left behind, and user space reads it by file descriptor.
 
 use core::ptr;
 
@@ -18,8 +18,8 @@ use mesh_common::config::{
 };
 use mesh_common::counter::Counter;
 use mesh_common::datagram::Flows;
-use mesh_common::event::Watched;
 use mesh_common::flow::{Addr, FlowKey, Hidden, NetKey, PortBe};
+use mesh_common::kept::Kept;
 use mesh_common::policy::{PodAddrs, RuleNet, RulePort, RuleSet, RuleWho, RuledKey};
 use mesh_common::service::{Choice, ChoiceKey, MAX_CHOICES, MAX_SERVICES, Service, ServiceKey};
 use mesh_common::workload::{ListenerKey, Mode, Workload};
@@ -39,18 +39,15 @@ pub(crate) static EXCLUDED_PORTS: Array<u64> = Array::with_max_entries(PORT_WORD
 #[map]
 pub(crate) static EXCLUDED_CIDRS: LpmTrie<NetKey, u8> = LpmTrie::with_max_entries(MAX_EXCLUDED_CIDRS, 0);
 
+/// An accepted socket begins with what its listener has there: the agent's listeners hand their mark on.
 #[btf_map]
-pub(crate) static HIDDEN: SkStorage<Hidden> = SkStorage::new();
+pub(crate) static KEPT: Inherited<Kept> = Inherited::new();
 
 #[btf_map]
 pub(crate) static FLOWS: SkStorage<Flows> = SkStorage::new();
 
 #[map]
 pub(crate) static HANDSHAKES: HashMap<FlowKey, Hidden> = HashMap::with_max_entries(MAX_HANDSHAKES, 0);
-
-/// What is kept with a socket while it is watched.
-#[btf_map]
-pub(crate) static WATCHED: Inherited<Watched> = Inherited::new();
 
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(EVENT_BYTES, 0);

@@ -6,7 +6,7 @@ use aya_ebpf::programs::SockAddrContext;
 use mesh_common::flow::Hidden;
 
 use crate::context;
-use crate::hidden::Socket;
+use crate::socket::Socket;
 
 /// For an IPv4 socket, which can show IPv4 addresses only.
 #[inline(always)]

@@ -7,9 +7,11 @@ use aya_ebpf::bindings::{
 };
 use aya_ebpf::helpers::generated::bpf_get_netns_cookie;
 use aya_ebpf::programs::SockOpsContext;
-use mesh_common::flow::{Addr, PortBe};
+use mesh_common::flow::{Addr, Hidden, PortBe};
+use mesh_common::kept::Kept;
 
-use crate::hidden::Socket;
+use crate::maps::NETNS;
+use crate::socket::Socket;
 use crate::{context, handshake, watch};
 
 /// Looks at one event of one socket.
@@ -17,10 +19,7 @@ use crate::{context, handshake, watch};
 pub(crate) fn observe(ctx: &SockOpsContext) {
     match ctx.op() {
         BPF_SOCK_OPS_TCP_CONNECT_CB => watch::connecting(ctx),
-        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => {
-            handshake::put_down(ctx);
-            watch::connected(ctx);
-        }
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => connected(ctx),
         BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => accepted(ctx),
         BPF_SOCK_OPS_RTT_CB => watch::measured(ctx),
         BPF_SOCK_OPS_STATE_CB => changed(ctx, ctx.arg(0), ctx.arg(1)),
@@ -28,19 +27,43 @@ pub(crate) fn observe(ctx: &SockOpsContext) {
     }
 }
 
-/// A connection that carries something is the agent's to measure.
+/// What goes to the agent or comes from it is carried to the other side; what goes past the agent is watched.
 #[inline(always)]
-fn accepted(ctx: &SockOpsContext) {
-    if !handshake::pick_up(ctx) {
-        watch::accepted(ctx);
+fn connected(ctx: &SockOpsContext) {
+    let Some(kept) = socket(ctx).and_then(Socket::kept) else { return };
+    if kept.watched.is_watched() {
+        watch::connected(ctx, kept);
+    } else if let Some(hidden) = kept.hidden().filter(|hidden| !hidden.is_direct()) {
+        handshake::put_down(ctx, hidden);
     }
 }
 
-/// A connection that is watched goes past the agent, and its handshake carried nothing.
+/// In a namespace without a workload nothing is carried and nobody watches: what is none of the mesh's business costs one look-up.
+#[inline(always)]
+fn accepted(ctx: &SockOpsContext) {
+    let netns = netns(ctx);
+    // SAFETY: the map is not preallocated: an entry that is deleted meanwhile is freed after this program has run.
+    let Some(workload) = (unsafe { NETNS.get(netns) }) else { return };
+    let Some(socket) = socket(ctx) else { return };
+    if let Some(inherited) = socket.kept() {
+        // The agent measures by itself what it accepts.
+        if inherited.watched.is_agent() {
+            return;
+        }
+        // Left by an attempt to connect of the socket that then became the listener.
+        *inherited = Kept::hiding(Hidden::NOTHING);
+    }
+    if !handshake::pick_up(ctx, socket, netns) {
+        watch::accepted(ctx, socket, workload);
+    }
+}
+
 #[inline(always)]
 fn changed(ctx: &SockOpsContext, from: u32, to: u32) {
-    if !watch::changed(ctx, from, to) && to == BPF_TCP_CLOSE {
-        handshake::clear(ctx);
+    match socket(ctx).and_then(Socket::kept) {
+        Some(kept) if kept.watched.is_watched() => watch::changed(ctx, kept, from, to),
+        Some(_) if to == BPF_TCP_CLOSE => handshake::clear(ctx),
+        _ => {}
     }
 }
 

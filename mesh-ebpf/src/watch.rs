@@ -7,50 +7,54 @@
 //! The numbers of a connection that goes on are reported when its round trip is measured, which happens once a round trip while
 //! it sends. There is no timer, so what is silent costs nothing; what only receives is reported when it closes.
 
-use aya_ebpf::EbpfContext as _;
-use aya_ebpf::bindings::{BPF_SK_STORAGE_GET_F_CREATE, BPF_SOCK_OPS_RTT_CB_FLAG, BPF_SOCK_OPS_STATE_CB_FLAG};
-use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_sk_storage_delete, bpf_sk_storage_get};
-use aya_ebpf::programs::{SockAddrContext, SockOpsContext};
+use aya_ebpf::bindings::{BPF_SOCK_OPS_RTT_CB_FLAG, BPF_SOCK_OPS_STATE_CB_FLAG};
+use aya_ebpf::programs::SockOpsContext;
 use mesh_common::config::REPORT_EVERY;
 use mesh_common::counter::Counter;
 use mesh_common::decide::{Verdict, Way};
 use mesh_common::event::{Event, Kind, Raw, Watched, state};
 use mesh_common::flow::{Addr, PortBe};
+use mesh_common::kept::Kept;
 use mesh_common::workload::Workload;
 
 use crate::emit::count;
 use crate::exclude::is_excluded;
-use crate::hidden::Socket;
 use crate::leg;
-use crate::maps::{NETNS, WATCHED};
 use crate::report::{now, report, report_refusal};
-use crate::sockops::{ask_for, ends, netns, socket};
+use crate::socket::Socket;
+use crate::sockops::{ask_for, ends, socket};
 
-/// A `connect` was decided: begins to watch its socket, or makes sure that it is not watched for an earlier attempt.
+/// A `connect` was decided: begins to watch its socket, or ends what an earlier attempt of it has left.
 #[inline(always)]
 pub(crate) fn decided(
-    ctx: &SockAddrContext,
     socket: Socket,
     workload: &Workload,
     verdict: Verdict,
     (destination, port): (Addr, PortBe),
     (set, rule): (u32, u32),
 ) {
+    let begun = || Watched::new(Way::Outbound, workload.pod, verdict.counter(Way::Outbound), now());
     match verdict {
-        Verdict::Pass(Counter::PassedLocal) | Verdict::Steer(_) => socket.unwatch(),
+        Verdict::Steer(_) => {}
+        Verdict::Direct(_) => {
+            if let Some(kept) = socket.kept() {
+                kept.watched = begun();
+            }
+        }
+        Verdict::Pass(Counter::PassedLocal) => socket.forget(),
+        Verdict::Pass(_) => {
+            if !socket.keep(Kept::watching(begun())) {
+                count(Counter::Unwatched);
+            }
+        }
         Verdict::Deny(why) => {
-            socket.unwatch();
+            socket.forget();
             let mut event = Event::new(Kind::Denied, Way::Outbound, workload.pod, why);
             (event.at, event.since) = (now(), now());
-            // SAFETY: the context is the kernel's own; the helper only reads it.
-            event.cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
             (event.asked, event.asked_port) = (destination, port);
             (event.remote, event.remote_port) = (destination, port);
             (event.set, event.rule) = (set, rule);
             report_refusal(event, Counter::EventsLostConnect);
-        }
-        Verdict::Pass(_) | Verdict::Direct(_) => {
-            socket.watch(Watched::new(Way::Outbound, workload.pod, verdict.counter(Way::Outbound), now()));
         }
     }
 }
@@ -58,98 +62,88 @@ pub(crate) fn decided(
 /// Before the SYN: a connection that is never made shall be told of, too.
 #[inline(always)]
 pub(crate) fn connecting(ctx: &SockOpsContext) {
-    if socket(ctx).is_some_and(|socket| socket.watched().is_some()) {
+    if socket(ctx).and_then(Socket::kept).is_some_and(|kept| kept.watched.is_watched()) {
         ask_for(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
     }
 }
 
 /// The SYN-ACK is here.
 #[inline(always)]
-pub(crate) fn connected(ctx: &SockOpsContext) {
-    let Some(socket) = socket(ctx) else { return };
-    let Some(watched) = socket.watched() else { return };
-    watched.establish();
-    opened(ctx, socket, watched);
+pub(crate) fn connected(ctx: &SockOpsContext, kept: &mut Kept) {
+    kept.watched.establish();
+    opened(ctx, kept);
 }
 
 /// A connection came in that nothing is known of: it passed the inbound program, or that program's pod has none.
 #[inline(always)]
-pub(crate) fn accepted(ctx: &SockOpsContext) {
-    // SAFETY: the map is not preallocated: an entry that is deleted meanwhile is freed after this program has run.
-    let Some(workload) = (unsafe { NETNS.get(netns(ctx)) }) else { return };
+pub(crate) fn accepted(ctx: &SockOpsContext, socket: Socket, workload: &Workload) {
     let ((local, port), (remote, _)) = ends(ctx);
     if workload.is_by_cgroup() || local == remote || local.is_local() || remote.is_local() {
         return;
     }
-    let Some(socket) = socket(ctx) else { return };
-    if socket.watched().is_some_and(|inherited| inherited.is_agent()) {
-        return;
-    }
     let why = if is_excluded(local, port) { Counter::InboundExcluded } else { Counter::InboundUnclaimed };
-    let mut watched = Watched::new(Way::Inbound, workload.pod, why, now());
-    watched.establish();
-    socket.watch(watched);
-    if let Some(watched) = socket.watched() {
-        opened(ctx, socket, watched);
+    let mut kept = Kept::watching(Watched::new(Way::Inbound, workload.pod, why, now()));
+    kept.watched.establish();
+    if socket.keep(kept) {
+        opened(ctx, &kept);
+    } else {
+        count(Counter::Unwatched);
     }
 }
 
 /// A round trip was measured.
 #[inline(always)]
 pub(crate) fn measured(ctx: &SockOpsContext) {
-    let Some(socket) = socket(ctx) else { return };
-    let Some(watched) = socket.watched() else { return };
+    let Some(kept) = socket(ctx).and_then(Socket::kept) else { return };
     let now = now();
-    if now.wrapping_sub(watched.reported) >= REPORT_EVERY {
-        watched.reported = now;
+    if kept.watched.is_watched() && now.wrapping_sub(kept.watched.reported) >= REPORT_EVERY {
+        kept.watched.reported = now;
         // SAFETY: the context is valid while the program runs.
         let state = unsafe { (*ctx.ops).state };
-        report_numbers(ctx, socket, watched, Kind::Ongoing, state);
+        report_numbers(ctx, kept, Kind::Ongoing, state);
     }
 }
 
-/// The socket goes from one state to another. Answers whether it is watched.
+/// A watched socket goes from one state to another.
 #[inline(always)]
-pub(crate) fn changed(ctx: &SockOpsContext, from: u32, to: u32) -> bool {
-    let Some(socket) = socket(ctx) else { return false };
-    let Some(watched) = socket.watched() else { return false };
+pub(crate) fn changed(ctx: &SockOpsContext, kept: &mut Kept, from: u32, to: u32) {
     match to {
-        state::FIN_WAIT2 => watched.received_before = raw(ctx, watched).received,
+        state::FIN_WAIT2 => kept.watched.received_before = raw(ctx, &kept.watched).received,
         state::CLOSE => {
-            let kind = watched.end(from, &raw(ctx, watched));
-            report_numbers(ctx, socket, watched, kind, from);
-            socket.unwatch();
+            let kind = kept.watched.end(from, &raw(ctx, &kept.watched));
+            report_numbers(ctx, kept, kind, from);
+            kept.watched = Watched::NOT;
         }
         _ => {}
     }
-    true
 }
 
 #[inline(always)]
-fn opened(ctx: &SockOpsContext, socket: Socket, watched: &Watched) {
+fn opened(ctx: &SockOpsContext, kept: &Kept) {
     ask_for(ctx, BPF_SOCK_OPS_STATE_CB_FLAG | BPF_SOCK_OPS_RTT_CB_FLAG);
-    report_numbers(ctx, socket, watched, Kind::Opened, ESTABLISHED);
+    report_numbers(ctx, kept, Kind::Opened, ESTABLISHED);
 }
 
 #[inline(always)]
-fn report_numbers(ctx: &SockOpsContext, socket: Socket, watched: &Watched, kind: Kind, state: u32) {
+fn report_numbers(ctx: &SockOpsContext, kept: &Kept, kind: Kind, state: u32) {
+    let watched = &kept.watched;
     let mut event = Event::of(kind, watched);
     event.at = now();
-    // SAFETY: the context is the kernel's own; the helper only reads it.
-    event.cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     let (local, remote) = ends(ctx);
     (event.local, event.local_port) = local;
     (event.remote, event.remote_port) = remote;
-    (event.asked, event.asked_port) = match watched.way() {
-        Way::Inbound => local,
-        Way::Outbound => match socket.hidden() {
-            Some(hidden) => (hidden.addr, hidden.port),
-            None => remote,
-        },
+    (event.asked, event.asked_port) = match (watched.way(), kept.hidden()) {
+        (Way::Inbound, _) => local,
+        (Way::Outbound, Some(hidden)) => (hidden.addr, hidden.port),
+        (Way::Outbound, None) => remote,
     };
     (event.sent, event.received) = raw(ctx, watched).payload(watched.way(), state);
-    // SAFETY: the pointer is the context's socket, which is locked.
-    if let Some((sent, received)) = unsafe { leg::past_tcp(socket.as_ptr()) } {
+    // A connection that begins has sent nothing past TCP.
+    if !matches!(kind, Kind::Opened)
+        && let Some(socket) = socket(ctx)
+        // SAFETY: the pointer is the context's socket, which is locked.
+        && let Some((sent, received)) = unsafe { leg::past_tcp(socket.as_ptr()) }
+    {
         event.sent += sent;
         event.received += received;
     }
@@ -173,39 +167,6 @@ fn raw(ctx: &SockOpsContext, watched: &Watched) -> Raw {
     // SAFETY: as above.
     let (una, nxt) = unsafe { ((*ctx.ops).snd_una, (*ctx.ops).snd_nxt) };
     Raw { acked, received, received_before: watched.received_before, all_acked: una == nxt }
-}
-
-impl Socket {
-    /// What is kept with it, if it is watched.
-    #[inline(always)]
-    fn watched<'a>(self) -> Option<&'a mut Watched> {
-        // SAFETY: null, or the socket's storage, which lives as long as the socket; hooks of one socket run one after the other.
-        unsafe { self.watch_place(0).as_mut() }
-    }
-
-    #[inline(always)]
-    fn watch(self, watched: Watched) {
-        let place = self.watch_place(BPF_SK_STORAGE_GET_F_CREATE.into());
-        if place.is_null() {
-            return count(Counter::Unwatched);
-        }
-        // SAFETY: as in `watched`.
-        unsafe { *place = watched };
-    }
-
-    #[inline(always)]
-    fn unwatch(self) {
-        let map = (&raw const WATCHED).cast_mut().cast();
-        // SAFETY: map and socket are what the helper asks for. That there is nothing to delete is the ordinary case.
-        let _ = unsafe { bpf_sk_storage_delete(map, self.as_ptr()) };
-    }
-
-    #[inline(always)]
-    fn watch_place(self, flags: u64) -> *mut Watched {
-        let map = (&raw const WATCHED).cast_mut().cast();
-        // SAFETY: map and socket are what the helper asks for; it answers null or a place of the map's value type.
-        unsafe { bpf_sk_storage_get(map, self.as_ptr(), core::ptr::null_mut(), flags) }.cast()
-    }
 }
 
 const ESTABLISHED: u32 = 1;

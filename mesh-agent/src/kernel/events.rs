@@ -1,8 +1,9 @@
 //! The rings of events, read by a thread of their own.
 //!
-//! The kernel wakes the thread when a ring is no longer empty; it reads all there is, up to a limit, and then rests for ten
-//! milliseconds, so that a storm of connections costs a hundred wake-ups a second and not one each. What comes meanwhile waits in
-//! the ring, whose size is the bound.
+//! Connections are told of in one ring for all pods. To be woken for each would cost the app that connects more than all the rest, so
+//! the programs wake nobody while there is room, and the thread looks twenty times a second. The rings of the pods have refusals alone in
+//! them, and wake it. Either way it reads all there is, up to a limit, and then rests for ten milliseconds: a storm costs a hundred
+//! wake-ups a second and not one each. What comes meanwhile waits in the ring, whose size is the bound.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -22,10 +23,11 @@ use mesh_common::flow::{Addr, PortBe};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::{AbortHandle, LocalSet, spawn_local};
+use tokio::time::timeout;
 use tracing::warn;
 
 use crate::kernel::policy::names::RuleNames;
-use crate::model::event::{Event, Kind, Numbers, Reason};
+use crate::model::event::{ConnectionId, Event, Kind, Numbers, Reason};
 use crate::model::flow::{Direction, PodId};
 
 /// A ring of events.
@@ -92,7 +94,8 @@ async fn follow_all(mut changes: Receiver<Change>, sink: Sink, names: RuleNames)
         match change {
             Change::Added(owner, ring) => match wait_for(*ring) {
                 Ok(ring) => {
-                    let reader = spawn_local(follow(ring, Rc::clone(&sink), names.clone())).abort_handle();
+                    let patience = if owner.is_none() { LOOK_EVERY } else { Duration::MAX };
+                    let reader = spawn_local(follow(ring, patience, Rc::clone(&sink), names.clone())).abort_handle();
                     readers.extend(owner.map(|pod| (pod, reader)));
                 }
                 Err(error) => warn!(%error, "a ring of events cannot be waited for; its events are lost"),
@@ -114,15 +117,17 @@ fn wait_for(ring: Ring) -> io::Result<AsyncFd<Ring>> {
     Ok(unsafe { AsyncFd::register(ring) }?)
 }
 
-async fn follow(mut ring: AsyncFd<Ring>, sink: Rc<RefCell<Sink>>, names: RuleNames) {
+async fn follow(mut ring: AsyncFd<Ring>, patience: Duration, sink: Rc<RefCell<Sink>>, names: RuleNames) {
     loop {
-        match ring.readable_mut().await {
-            Ok(mut ready) => {
+        match timeout(patience, ring.readable_mut()).await {
+            Ok(Ok(mut ready)) => {
                 if read(ready.get_inner_mut(), &mut sink.borrow_mut(), &names).is_continue() {
                     ready.clear_ready();
                 }
             }
-            Err(error) => return warn!(%error, "a ring of events cannot be waited for; its events are lost"),
+            // Nobody was woken. What is more than one reading takes is there at the next.
+            Err(_) => drop(read(ring.get_mut(), &mut sink.borrow_mut(), &names)),
+            Ok(Err(error)) => return warn!(%error, "a ring of events cannot be waited for; its events are lost"),
         }
         tokio::time::sleep(REST).await;
     }
@@ -169,7 +174,11 @@ fn told(record: &Record, names: &RuleNames) -> Option<Event> {
         kind,
         pod: PodId(record.pod),
         direction,
-        connection: record.cookie,
+        connection: ConnectionId {
+            since: record.since,
+            pod: PodId(record.pod),
+            ports: (record.local_port.get(), record.remote_port.get()),
+        },
         client,
         asked: end(record.asked, record.asked_port),
         server,
@@ -196,6 +205,8 @@ fn end(addr: Addr, port: PortBe) -> SocketAddr {
     SocketAddr::new(addr.into(), port.get())
 }
 
+/// How old news of a connection may be when it is read.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 const REST: Duration = Duration::from_millis(10);
 /// How long the ends of a pod's connections may come after its own.
 const LAST_WORDS: Duration = Duration::from_secs(2);

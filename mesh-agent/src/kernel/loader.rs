@@ -15,8 +15,8 @@ use aya_log::EbpfLogger;
 use mesh_common::accelerate::Leg;
 use mesh_common::config::INBOUND_EVENT_BYTES;
 use mesh_common::datagram::Flows;
-use mesh_common::event::Watched;
-use mesh_common::flow::{Family, Hidden};
+use mesh_common::flow::Family;
+use mesh_common::kept::Kept;
 use mesh_common::names;
 use mesh_common::workload::Workload;
 
@@ -102,13 +102,12 @@ pub(crate) struct Parts {
     pub(crate) outbound: OutboundListeners,
     pub(crate) pulse: PulseMap,
     pub(crate) policies: KernelPolicies,
-    pub(crate) hidden: SkStorage<MapData, Hidden>,
+    pub(crate) kept: SkStorage<MapData, Kept>,
     pub(crate) flows: SkStorage<MapData, Flows>,
     pub(crate) legs: Option<SkStorage<MapData, Leg>>,
     pub(crate) counters: Counters,
     pub(crate) levels: Levels,
     pub(crate) events: Ring,
-    pub(crate) watched: SkStorage<MapData, Watched>,
     pub(crate) logger: Option<Logger>,
 }
 
@@ -186,12 +185,11 @@ pub(crate) fn load(log: bool, limits: Limits, accelerate: bool, folder: &Folder)
         outbound: OutboundListeners::new(take(&mut ebpf, names::OUTBOUND)?),
         pulse: take(&mut ebpf, names::PULSE)?,
         policies: KernelPolicies::take(&mut ebpf)?,
-        hidden: take(&mut ebpf, names::HIDDEN)?,
+        kept: take(&mut ebpf, names::KEPT)?,
         flows: take(&mut ebpf, names::FLOWS)?,
         legs: if accelerate { Some(take(&mut ebpf, names::LEGS)?) } else { None },
         counters: Counters::take(&mut ebpf)?,
         events: take(&mut ebpf, names::EVENTS)?,
-        watched: take(&mut ebpf, names::WATCHED)?,
         logger: if log { logger(&mut ebpf) } else { None },
         programs: Programs { ebpf, acceleration, links: Vec::new() },
     })

@@ -15,8 +15,8 @@ pub struct Event {
     pub pod: PodId,
     /// Which way it goes, seen from that workload.
     pub direction: Direction,
-    /// Number of the connection, the same in all that is told of it; zero where it never had a socket.
-    pub connection: u64,
+    /// Which connection it is.
+    pub connection: ConnectionId,
     /// Who connects. Port and address are zero while they are not chosen.
     pub client: SocketAddr,
     /// Whom the client asked for.
@@ -31,6 +31,17 @@ pub struct Event {
     pub age: Duration,
     /// How much it carried.
     pub numbers: Numbers,
+}
+
+/// The same in all that is told of one connection, and of no other. Nothing to go by where there never was one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionId {
+    /// Nanosecond at which it was asked for, or accepted.
+    pub since: u64,
+    /// Whose it is.
+    pub pod: PodId,
+    /// Its two ports, the workload's own first.
+    pub ports: (u16, u16),
 }
 
 /// What happened.

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use mesh_common::ABI_VERSION;
@@ -23,7 +24,6 @@ use crate::kernel::events::{EventThread, Ring};
 use crate::kernel::loader::{self, Inbound, KernelError, Pinning, Programs};
 use crate::kernel::log::LogThread;
 use crate::kernel::maps::TableError;
-use crate::kernel::marks::AgentMarks;
 use crate::kernel::outbound::OutboundListeners;
 use crate::kernel::pin::PinsError;
 use crate::kernel::pin::folder::Folder;
@@ -135,9 +135,8 @@ pub struct Mesh {
     log: Option<LogThread>,
     rings: Vec<(Option<PodId>, Ring)>,
     events: Option<EventThread>,
-    watched: AgentMarks,
     own_cgroup: OwnCgroup,
-    steering: Arc<dyn Steering>,
+    steering: Arc<KernelSteering>,
     seeker: Seeker,
     options: Options,
     evictor: Evictor,
@@ -194,7 +193,7 @@ impl Mesh {
             log.add(None, ring);
         }
         let last = members.iter().map(|member| member.pod.id).max().unwrap_or(PodId(0));
-        let steering = Arc::new(KernelSteering::new(parts.hidden, parts.legs));
+        let steering = Arc::new(KernelSteering::new(parts.kept, parts.legs));
         let direct = DirectSockets::new(Arc::clone(&steering), parts.flows);
         let mut mesh = Self {
             sync,
@@ -215,7 +214,6 @@ impl Mesh {
             log,
             rings: vec![(None, parts.events)],
             events: None,
-            watched: AgentMarks::new(parts.watched),
             steering,
             evictor: Evictor::start(direct).map_err(MeshError::Evictions)?,
             seeker: Seeker::new(&config.trust_domain, home, cgroups.clone(), last),
@@ -241,7 +239,7 @@ impl Mesh {
     /// What the data path asks of the kernel.
     #[must_use]
     pub fn steering(&self) -> Arc<dyn Steering> {
-        Arc::clone(&self.steering)
+        Arc::clone(&self.steering) as _
     }
 
     /// Whether bytes may come to the agent's sockets past TCP.
@@ -382,10 +380,14 @@ impl Mesh {
         let inbound = match member.key {
             Key::Netns => {
                 let listeners = Listeners::open(name, &member.netns, Direction::Inbound, options.workers)?;
-                self.watched.mark(listeners.all());
+                for listener in listeners.all() {
+                    if let Err(error) = self.steering.mark(listener.as_fd()) {
+                        warn!(%error, "a listener in a pod is not marked as the agent's: its connections are listed twice");
+                    }
+                }
                 let (inbound, told) = loader::inbound(
                     &workload,
-                    (std::os::fd::AsFd::as_fd(&*member.netns), member.netns.cookie()),
+                    (member.netns.as_fd(), member.netns.cookie()),
                     listeners.first(),
                     self.policies.names(),
                     options.kernel_log,

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use crate::model::event::{Event, Kind, Numbers};
+use crate::model::event::{ConnectionId, Event, Kind, Numbers};
 use crate::model::name::ListenerName;
 use crate::telemetry::connections::{ConnectionGuard, ConnectionInfo, Tier};
 use crate::telemetry::edge::{Destination, Edge, Source, TcpGuard};
@@ -31,7 +31,7 @@ pub(super) type Naming = Box<dyn FnMut(&Event) -> Option<Parties> + Send>;
 pub struct PastTraffic {
     worker: WorkerTelemetry,
     parties: Naming,
-    open: HashMap<u64, Open>,
+    open: HashMap<ConnectionId, Open>,
 }
 
 /// A connection that is open as far as is known.
@@ -150,7 +150,7 @@ mod tests {
     use crate::model::name::WorkloadName;
     use crate::telemetry::Telemetry;
 
-    fn event(kind: Kind, connection: u64, sent: u64, received: u64) -> Event {
+    fn event(kind: Kind, since: u64, sent: u64, received: u64) -> Event {
         let numbers = Numbers {
             sent,
             received,
@@ -162,7 +162,7 @@ mod tests {
             kind,
             pod: PodId(1),
             direction: Direction::Outbound,
-            connection,
+            connection: ConnectionId { since, pod: PodId(1), ports: (4000, 80) },
             client: "10.0.0.1:4000".parse().unwrap(),
             asked: "10.9.0.1:80".parse().unwrap(),
             server: "10.0.0.2:80".parse().unwrap(),
@@ -177,7 +177,7 @@ mod tests {
         let source = Source::Workload(WorkloadName::from("a"));
         telemetry.past(move |event| {
             let (source, destination) = (source.clone(), Destination::Passthrough);
-            (event.connection != 99).then_some(Parties { source, destination, listener: None })
+            (event.connection.since != 99).then_some(Parties { source, destination, listener: None })
         })
     }
 

@@ -63,7 +63,7 @@ fn load(cgroup: BorrowedFd<'_>) -> Result<Accelerated, KernelError> {
     let directions = Directions::TO_AGENT.and(Directions::TO_APP);
     let wanted = Knobs { agent_cgroup: 0, abi: ABI_VERSION, accelerate: directions.bits() };
     knobs.set(0, wanted, 0).map_err(refused(names::KNOBS))?;
-    let steering = KernelSteering::new(take(&mut ebpf, names::HIDDEN)?, Some(take(&mut ebpf, names::LEGS)?));
+    let steering = KernelSteering::new(take(&mut ebpf, names::KEPT)?, Some(take(&mut ebpf, names::LEGS)?));
     let counters = Counters::take(&mut ebpf)?;
     Ok(Accelerated { steering, counters, _links: Box::new((links, acceleration)) })
 }

@@ -1,14 +1,15 @@
-//! The hidden end that lies with a socket.
+//! A socket as a program sees it, and what lies with it.
 
 use core::ffi::c_void;
 use core::ptr;
 
 use aya_ebpf::bindings::{BPF_SK_STORAGE_GET_F_CREATE, bpf_sock};
-use aya_ebpf::helpers::generated::{bpf_sk_storage_delete, bpf_sk_storage_get};
+use aya_ebpf::helpers::generated::bpf_sk_storage_get;
 use mesh_common::flow::{Addr, Hidden};
+use mesh_common::kept::Kept;
 
 use crate::context;
-use crate::maps::HIDDEN;
+use crate::maps::KEPT;
 
 /// A socket as a program's context names it, taken from there once: the verifier allows no arithmetic on a context, which is
 /// what the compiler makes of a field that is read again and again.
@@ -31,32 +32,38 @@ impl Socket {
         self.0.cast()
     }
 
-    /// What lies there.
+    /// What lies there, if anything does.
+    #[inline(always)]
+    pub(crate) fn kept<'a>(self) -> Option<&'a mut Kept> {
+        // SAFETY: null, or the socket's storage, which lives as long as the socket; hooks of one socket run one after the other.
+        unsafe { self.place(0).as_mut() }
+    }
+
+    /// Lays this there. `false` if there is no memory.
+    #[inline(always)]
+    pub(crate) fn keep(self, kept: Kept) -> bool {
+        // SAFETY: null, or the storage of this socket, which is locked, or which nobody else has yet.
+        match unsafe { self.place(BPF_SK_STORAGE_GET_F_CREATE.into()).as_mut() } {
+            Some(place) => {
+                *place = kept;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The end it hides, if it hides one.
     #[inline(always)]
     pub(crate) fn hidden(self) -> Option<Hidden> {
-        let place = self.place(0);
-        // SAFETY: null, or the socket's storage, which lives as long as the socket.
-        unsafe { place.as_ref() }.copied()
+        self.kept()?.hidden()
     }
 
-    /// Lays it there. `false` if there is no memory.
+    /// Ends what an earlier attempt to connect has left there.
     #[inline(always)]
-    pub(crate) fn hide(self, hidden: Hidden) -> bool {
-        let place = self.place(BPF_SK_STORAGE_GET_F_CREATE.into());
-        if place.is_null() {
-            return false;
+    pub(crate) fn forget(self) {
+        if let Some(kept) = self.kept() {
+            *kept = Kept::hiding(Hidden::NOTHING);
         }
-        // SAFETY: the storage is this socket's, which is locked, or which nobody else has yet.
-        unsafe { *place = hidden };
-        true
-    }
-
-    /// Takes away what lies there, if anything does.
-    #[inline(always)]
-    pub(crate) fn reveal(self) {
-        let map = (&raw const HIDDEN).cast_mut().cast();
-        // SAFETY: map and socket are what the helper asks for. That there is nothing to delete is the ordinary case.
-        let _ = unsafe { bpf_sk_storage_delete(map, self.0.cast()) };
     }
 
     /// The address it is bound to; unspecified: none.
@@ -80,8 +87,8 @@ impl Socket {
     }
 
     #[inline(always)]
-    fn place(self, flags: u64) -> *mut Hidden {
-        let map = (&raw const HIDDEN).cast_mut().cast();
+    fn place(self, flags: u64) -> *mut Kept {
+        let map = (&raw const KEPT).cast_mut().cast();
         // SAFETY: map and socket are what the helper asks for; it answers null or a place of the map's value type.
         unsafe { bpf_sk_storage_get(map, self.0.cast(), ptr::null_mut(), flags) }.cast()
     }
