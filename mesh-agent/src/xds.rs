@@ -7,5 +7,9 @@
 //! [`session`] knows the rules of the protocol and nothing of its transport, so each rule is tested without either. What is in a
 //! resource is [`crate::decode`]'s.
 
+pub mod client;
+pub mod delivery;
+pub mod identity;
 mod message;
 pub mod session;
+pub mod status;

@@ -10,6 +10,7 @@
 //! Shared by the tests and the demo, so nothing here asserts: what fails is an error for the caller to show.
 
 pub mod admin;
+pub mod ads;
 pub mod agent;
 pub mod binaries;
 pub mod client;

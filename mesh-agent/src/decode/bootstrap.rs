@@ -44,7 +44,7 @@ pub fn bootstrap(root: &Node) -> Decoded {
 fn whole(fields: &Fields<'_>, context: &Context) -> Option<Config> {
     let node = fields.message("node", NODE, |fields| {
         let text = |name| fields.text(name).unwrap_or_default().to_owned();
-        Some(Identity { id: text("id"), cluster: text("cluster") })
+        Some(Identity { id: text("id"), cluster: text("cluster"), ..Identity::default() })
     });
     fields.refuse("dynamic_resources", "it comes with xDS; use static_resources");
     let mut config = Config {

@@ -8,6 +8,8 @@ use ipnet::IpNet;
 
 use crate::model::cluster::Cluster;
 use crate::model::listener::{Listener, UdpListener};
+use crate::model::management::Dynamic;
+use crate::model::metadata::Metadata;
 use crate::model::workload::Workload;
 
 /// Everything a bootstrap file says.
@@ -21,6 +23,8 @@ pub struct Config {
     pub udp_listeners: Vec<Arc<UdpListener>>,
     /// Clusters, in the order of the file. Names are unique.
     pub clusters: Vec<Arc<Cluster>>,
+    /// Where more of them come from.
+    pub dynamic: Option<Dynamic>,
     /// The `mesh:` key.
     pub mesh: Mesh,
     /// Where the admin interface listens on TCP, if it does. Always a loopback address.
@@ -34,6 +38,21 @@ pub struct Node {
     pub id: String,
     /// The cluster the node belongs to.
     pub cluster: String,
+    /// Where it runs.
+    pub locality: Locality,
+    /// Whatever else the management server is to know.
+    pub metadata: Vec<(String, Metadata)>,
+}
+
+/// `envoy.config.core.v3.Locality`: empty where nothing is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Locality {
+    /// Region.
+    pub region: String,
+    /// Zone of the region.
+    pub zone: String,
+    /// Part of the zone.
+    pub sub_zone: String,
 }
 
 /// The `mesh:` key of the configuration.

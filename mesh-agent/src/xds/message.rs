@@ -2,7 +2,7 @@
 //!
 //! Written by hand: they are few and do not change. A field that is not here is skipped when it is read, which is right for this
 //! envelope (not for resources): none of the others asks the client for anything. A resource's own bytes are not looked into, and
-//! a node is bytes as well, because nobody here reads it.
+//! a node is bytes in a request, because it is the same in every one.
 
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -111,4 +111,77 @@ pub(super) struct Status {
     pub(super) code: i32,
     #[prost(string, tag = "2")]
     pub(super) message: String,
+}
+
+/// `envoy.config.core.v3.Node`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Node {
+    #[prost(string, tag = "1")]
+    pub(super) id: String,
+    #[prost(string, tag = "2")]
+    pub(super) cluster: String,
+    #[prost(message, optional, tag = "3")]
+    pub(super) metadata: Option<Struct>,
+    #[prost(message, optional, tag = "4")]
+    pub(super) locality: Option<Locality>,
+    #[prost(string, tag = "6")]
+    pub(super) user_agent_name: String,
+    #[prost(string, tag = "7")]
+    pub(super) user_agent_version: String,
+    #[prost(string, repeated, tag = "10")]
+    pub(super) client_features: Vec<String>,
+}
+
+/// `envoy.config.core.v3.Locality`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Locality {
+    #[prost(string, tag = "1")]
+    pub(super) region: String,
+    #[prost(string, tag = "2")]
+    pub(super) zone: String,
+    #[prost(string, tag = "3")]
+    pub(super) sub_zone: String,
+}
+
+/// `google.protobuf.Struct`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Struct {
+    #[prost(map = "string, message", tag = "1")]
+    pub(super) fields: HashMap<String, Value>,
+}
+
+/// `google.protobuf.ListValue`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct List {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) values: Vec<Value>,
+}
+
+/// `google.protobuf.Value`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Value {
+    #[prost(oneof = "value::Kind", tags = "1, 2, 3, 4, 5, 6")]
+    pub(super) kind: Option<value::Kind>,
+}
+
+/// What a [`Value`] holds.
+pub(super) mod value {
+    use super::{List, Struct};
+
+    /// `Value.kind`.
+    #[derive(Clone, PartialEq, prost::Oneof)]
+    pub(in crate::xds) enum Kind {
+        #[prost(int32, tag = "1")]
+        Null(i32),
+        #[prost(double, tag = "2")]
+        Number(f64),
+        #[prost(string, tag = "3")]
+        Text(String),
+        #[prost(bool, tag = "4")]
+        Flag(bool),
+        #[prost(message, tag = "5")]
+        Struct(Struct),
+        #[prost(message, tag = "6")]
+        List(List),
+    }
 }

@@ -54,13 +54,14 @@ fn words<'l>(line: &'l str, word: &'l str) -> impl Iterator<Item = (&'l str, &'l
 }
 
 /// Crate, and the modules of the agent that may name it.
-const HOMES: [(&str, &[&str]); 7] = [
+const HOMES: [(&str, &[&str]); 8] = [
     ("aya", &["kernel"]),
     ("aya_log", &["kernel"]),
     ("hyper", &["proxy/http", "transport", "admin"]),
     ("hyper_util", &["proxy/http", "transport", "admin"]),
     ("h2", &["proxy/http", "transport", "admin"]),
     ("prost", &["xds"]),
+    ("tonic", &["xds/client"]),
     ("saphyr_parser", &["file"]),
 ];
 

@@ -1,0 +1,77 @@
+//! Where resources come from that are not in the file (`Bootstrap.dynamic_resources`), and how to talk to who has them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// `dynamic_resources`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dynamic {
+    /// `ads_config`: the one stream that everything with the source `ads` comes over.
+    pub ads: Option<Management>,
+    /// `cds_config`: where clusters come from, if they do.
+    pub clusters: Option<ConfigSource>,
+    /// `lds_config`: where listeners come from, if they do.
+    pub listeners: Option<ConfigSource>,
+}
+
+/// `envoy.config.core.v3.ConfigSource`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigSource {
+    /// Who has the resources.
+    pub origin: Origin,
+    /// How long their first coming is waited for; for ever if `None`. Envoy's default: 15 s.
+    pub initial_fetch_timeout: Option<Duration>,
+}
+
+/// Who has resources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The management server of `ads_config`.
+    Ads,
+    /// A file that is watched (`path_config_source`).
+    File(PathBuf),
+}
+
+/// `envoy.config.core.v3.ApiConfigSource`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Management {
+    /// `DELTA_GRPC` instead of `GRPC`.
+    pub incremental: bool,
+    /// Who may be asked, in the order in which they are tried. Never empty.
+    pub servers: Vec<Server>,
+}
+
+/// One management server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// How people know it: the cluster's name, or the target.
+    pub name: String,
+    /// Name or address, and port, of each place where it may be reached, in order. Never empty.
+    pub places: Vec<(String, u16)>,
+    /// Most time a connection may take.
+    pub connect_timeout: Duration,
+    /// What is said with every call: names in lower case, and values.
+    pub metadata: Vec<(String, String)>,
+    /// What is said as well, from where it is kept.
+    pub token: Option<Token>,
+}
+
+/// A secret that is sent as metadata; read anew for every stream, so that one that was replaced is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// The metadata's name, in lower case.
+    pub header: String,
+    /// What stands before the secret.
+    pub prefix: String,
+    /// Where it is.
+    pub kept: Kept,
+}
+
+/// Where a secret is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// In a file; white space around it is no part of it.
+    File(PathBuf),
+    /// In a variable of the environment.
+    Environment(String),
+}

@@ -1,0 +1,290 @@
+//! The client: keeps a stream to a management server, gives its bytes to the session and the session's to it, and hands what
+//! changed to whoever makes it live.
+//!
+//! It runs on a thread of its own, because decoding ten thousand resources takes its time and neither the data path nor the
+//! operator's interface is to wait for that. One response is judged at a time: until it is live or refused, the next one waits in
+//! the connection, and in the end at the server. So no queue grows, and an ACK means that the resource is live.
+
+mod backoff;
+mod stream;
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::model::management::Management;
+use crate::xds::delivery::{Decode, Delivery, News, Reply, Want};
+use crate::xds::session::{Fault, Session, Update, Variant};
+use crate::xds::status::Status;
+use backoff::Backoff;
+use stream::{Stream, StreamError};
+
+/// A client that runs until this is dropped.
+#[derive(Debug)]
+pub struct Client<R> {
+    deliveries: mpsc::Receiver<Delivery<R>>,
+    status: Arc<Status>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl<R: Send + 'static> Client<R> {
+    /// Starts one that wants `wants` to begin with. `node` is an encoded `envoy.config.core.v3.Node`.
+    ///
+    /// # Errors
+    /// If there is no thread to be had.
+    pub fn start(management: Management, node: Bytes, wants: &[Want], decode: Decode<R>) -> io::Result<Self> {
+        let variant = if management.incremental { Variant::Delta } else { Variant::Sotw };
+        let mut session = Session::new(variant, node);
+        wants.iter().for_each(|want| want.tell(&mut session));
+        let status = Arc::new(Status::new(variant));
+        let (sender, deliveries) = mpsc::channel(1);
+        let (stop, stopped) = oneshot::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let running = Running { management, session, decode, sender, status: Arc::clone(&status), told: String::new() };
+        let thread = thread::Builder::new().name("xds".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    // Ends with an answer or with the sender's end.
+                    _ = stopped => {}
+                    () = running.run() => {}
+                }
+            });
+            // A look-up of a name blocks a thread of its own for as long as the host's resolver likes.
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { deliveries, status, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// What changes next. It must be replied to before there is more.
+    pub async fn next(&mut self) -> Delivery<R> {
+        match self.deliveries.recv().await {
+            Some(delivery) => delivery,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// How it stands with the server.
+    #[must_use]
+    pub fn status(&self) -> &Arc<Status> {
+        &self.status
+    }
+}
+
+impl<R> Drop for Client<R> {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic in it has been printed.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The client's thread.
+struct Running<R> {
+    management: Management,
+    session: Session,
+    decode: Decode<R>,
+    sender: mpsc::Sender<Delivery<R>>,
+    status: Arc<Status>,
+    /// The last failure that was logged: one that goes on is not news.
+    told: String,
+}
+
+/// Nobody takes deliveries any longer: the agent ends.
+struct Over;
+
+/// Requests that may wait while responses are still read: beyond that the server has to take some first.
+const MOST_WAITING: usize = 64;
+/// How long a server may say nothing at all, if another could be asked. With only one, whoever has nothing to say may take its time.
+const SILENT: Duration = Duration::from_secs(15);
+/// How long a server may take none.
+const STALLED: Duration = Duration::from_secs(60);
+
+impl<R> Running<R> {
+    async fn run(mut self) {
+        let mut backoff = Backoff::default();
+        while self.round(&mut backoff).await.is_ok() {
+            let wait = backoff.next();
+            tracing::debug!(?wait, "next attempt to reach a management server");
+            if self.meanwhile(tokio::time::sleep(wait)).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Tries every server and place in order, until one has answered and its stream has ended.
+    async fn round(&mut self, backoff: &mut Backoff) -> Result<(), Over> {
+        let variant = self.session.variant();
+        for server in self.management.servers.clone() {
+            for place in &server.places {
+                let at = format!("{} ({}:{})", server.name, place.0, place.1);
+                let error = match self.meanwhile(Stream::open(&server, place, variant)).await? {
+                    Err(error) => error,
+                    Ok(stream) => {
+                        self.status.connected(&at);
+                        let (answered, error) = self.serve(stream, &at).await?;
+                        self.session.disconnected();
+                        if answered {
+                            self.failed(&at, &error);
+                            backoff.reset();
+                            return Ok(());
+                        }
+                        error
+                    }
+                };
+                self.failed(&at, &error);
+            }
+        }
+        Ok(())
+    }
+
+    fn failed(&mut self, at: &str, error: &StreamError) {
+        let text = format!("{at}: {error}");
+        self.status.failed(&text);
+        if self.told == text {
+            tracing::debug!(server = at, %error, "still no stream to the management server");
+        } else {
+            tracing::warn!(server = at, %error, "no stream to the management server; what is live stays");
+            self.told = text;
+        }
+    }
+
+    /// Speaks over one stream until it ends: whether the server ever answered, and why it ended.
+    async fn serve(&mut self, mut stream: Stream, at: &str) -> Result<(bool, StreamError), Over> {
+        let mut waiting: VecDeque<_> = self.session.connected(Instant::now()).into();
+        let requests = stream.requests();
+        let has_others = self.management.servers.iter().map(|server| server.places.len()).sum::<usize>() > 1;
+        let mut answered = false;
+        let mut taking = true;
+        let mut stalled = tokio::time::Instant::now() + STALLED;
+        let silent = tokio::time::Instant::now() + SILENT;
+        loop {
+            let deadline = self.session.deadline();
+            tokio::select! {
+                // What is to be said is said before more is heard: to judge the next response may take a while.
+                biased;
+                place = requests.reserve(), if taking && !waiting.is_empty() => {
+                    stalled = tokio::time::Instant::now() + STALLED;
+                    match (place, waiting.pop_front()) {
+                        (Ok(place), Some(request)) => place.send(request),
+                        // Why, the next response tells.
+                        _ => taking = false,
+                    }
+                }
+                () = tokio::time::sleep_until(stalled), if taking && !waiting.is_empty() => {
+                    return Ok((answered, StreamError::Stalled));
+                }
+                () = until(deadline) => waiting.extend(self.overdue().await?),
+                () = tokio::time::sleep_until(silent), if !answered && has_others => {
+                    return Ok((answered, StreamError::Silent));
+                }
+                message = stream.next(), if waiting.len() < MOST_WAITING => match message {
+                    Ok(message) => {
+                        if !answered {
+                            tracing::info!(server = at, "the management server answers");
+                            self.told.clear();
+                            answered = true;
+                        }
+                        if waiting.is_empty() {
+                            stalled = tokio::time::Instant::now() + STALLED;
+                        }
+                        match self.received(message).await? {
+                            Ok(requests) => waiting.extend(requests),
+                            Err(error) => return Ok((answered, error)),
+                        }
+                    }
+                    Err(error) => return Ok((answered, error)),
+                },
+            }
+        }
+    }
+
+    /// Has a response judged: the answers to it.
+    async fn received(&mut self, message: Bytes) -> Result<Result<Vec<Bytes>, StreamError>, Over> {
+        let update = match self.session.received(message, Instant::now()) {
+            Ok(update) => update,
+            Err(error) if error.ends_stream() => return Ok(Err(StreamError::Garbage(error))),
+            Err(error) => {
+                self.status.ignored();
+                tracing::warn!(%error, "ignored");
+                return Ok(Ok(Vec::new()));
+            }
+        };
+        let kind = update.ticket.kind;
+        if update.resources.is_empty() && self.session.held(kind) == 0 && !update.removed.is_empty() {
+            tracing::warn!(%kind, removed = update.removed.len(), "the management server removed everything of a kind");
+        }
+        let Update { ticket, version, resources, removed, faults } = update;
+        let has_faults = !faults.is_empty();
+        let mut refused = Vec::new();
+        let mut changed = Vec::with_capacity(resources.len());
+        for incoming in resources {
+            match (self.decode)(kind, &incoming.body) {
+                Ok(resource) => changed.push((incoming.name, resource)),
+                Err(text) => refused.push(Fault { name: Some(incoming.name), text }),
+            }
+        }
+        let all = faults.into_iter().chain(refused.iter().cloned()).collect();
+        let news = News::Update { kind, version: version.clone(), changed, removed, refused: all };
+        let reply = self.deliver(news).await?;
+        refused.extend(reply.refused.iter().cloned());
+        let is_refused = !refused.is_empty() || has_faults;
+        let answer = self.session.decided(&ticket, &refused, Instant::now());
+        self.status.judged(kind, &version, self.session.held(kind), is_refused);
+        Ok(Ok(answer.into_iter().chain(self.follow(&reply)).collect()))
+    }
+
+    /// Says what did not come, or has expired: requests that follow from it.
+    async fn overdue(&mut self) -> Result<Vec<Bytes>, Over> {
+        let missing = self.session.overdue(Instant::now());
+        if missing.is_empty() {
+            return Ok(Vec::new());
+        }
+        for it in &missing {
+            tracing::warn!(kind = %it.kind, name = %it.name, why = ?it.why, "taken not to exist");
+        }
+        let reply = self.deliver(News::Missing(missing)).await?;
+        Ok(self.follow(&reply))
+    }
+
+    async fn deliver(&self, news: News<R>) -> Result<Reply, Over> {
+        let (reply, answer) = oneshot::channel();
+        self.sender.send(Delivery { news, reply }).await.map_err(|_| Over)?;
+        answer.await.map_err(|_| Over)
+    }
+
+    fn follow(&mut self, reply: &Reply) -> Vec<Bytes> {
+        for (kind, name) in &reply.unsubscribe {
+            self.session.unsubscribe(*kind, name);
+        }
+        reply.subscribe.iter().for_each(|want| want.tell(&mut self.session));
+        self.session.flush(Instant::now())
+    }
+
+    /// Waits for something else than a response. Resources may expire meanwhile.
+    async fn meanwhile<T>(&mut self, future: impl Future<Output = T>) -> Result<T, Over> {
+        tokio::pin!(future);
+        loop {
+            let deadline = self.session.deadline();
+            tokio::select! {
+                done = &mut future => return Ok(done),
+                // There is no stream: requests follow with the next one.
+                () = until(deadline) => drop(self.overdue().await?),
+            }
+        }
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}

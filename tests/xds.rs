@@ -1,0 +1,8 @@
+//! The client of management servers, against servers that behave and servers that do not. Needs no root.
+
+#[path = "xds/client.rs"]
+mod client;
+#[path = "xds/faults.rs"]
+mod faults;
+#[path = "xds/rig.rs"]
+mod rig;
