@@ -22,14 +22,19 @@ pub(crate) struct Archive {
 impl Archive {
     /// With lists as of now.
     pub(crate) fn update() -> Result<Self> {
-        let this = Self { folder: cache::folder()?.join("apt") };
+        Self::of("apt", &SUITES)
+    }
+
+    /// Of these suites, in a folder of this name.
+    fn of(name: &str, suites: &[(&str, &str)]) -> Result<Self> {
+        let this = Self { folder: cache::folder()?.join(name) };
         fs::create_dir_all(this.folder.join("lists/partial")).context("folder for apt's lists")?;
         fs::create_dir_all(this.folder.join("cache/archives/partial")).context("folder for apt's cache")?;
         let mirror = mirror()?;
-        let lines: String = SUITES
-            .iter()
-            .map(|(suite, option)| format!("deb [arch=amd64 signed-by={KEYS}{option}] {mirror} {suite} main\n"))
-            .collect();
+        let line = |(suite, option): &(&str, &str)| {
+            format!("deb [arch=amd64 signed-by={KEYS}{option}] {mirror} {suite} main\n")
+        };
+        let lines: String = suites.iter().map(line).collect();
         fs::write(this.folder.join("sources.list"), lines).context("list of suites")?;
         process::run(this.apt("apt-get").args(["-qq", "update"]))?;
         Ok(this)
@@ -70,14 +75,26 @@ impl Archive {
     }
 }
 
-/// Unpacks `package`, with what it needs and the machine lacks, into `root`. The machine's own suite has it.
+/// Unpacks `package`, with what it needs and the machine lacks, into `root`: from the backports to the machine's own suite, which fit its
+/// libraries, or from that suite where there are none.
 pub(crate) fn unpack_beside(package: &str, root: &Path) -> Result<()> {
     let downloads = root.join("downloads");
     fs::create_dir_all(downloads.join("archives/partial"))?;
-    let mut command = Command::new("apt-get");
-    command.args(["-qq", "--download-only", "--yes", "--no-install-recommends"]);
-    command.args(["-o", &format!("Dir::Cache={}", downloads.display()), "-o", "APT::Keep-Downloaded-Packages=true"]);
-    process::run(command.args(["-o", "APT::Sandbox::User=", "install", package]))?;
+    let suite = suite()?;
+    let backports = format!("{suite}-backports");
+    let download = |mut command: Command, more: &[&str]| {
+        command.args(["-qq", "--download-only", "--yes", "--no-install-recommends", "-o", "APT::Sandbox::User="]);
+        command.args([
+            "-o",
+            &format!("Dir::Cache={}", downloads.display()),
+            "-o",
+            "APT::Keep-Downloaded-Packages=true",
+        ]);
+        process::run(command.args(more).args(["install", package]))
+    };
+    Archive::of("apt-own", &[(&suite, ""), (&backports, "")])
+        .and_then(|own| download(own.apt("apt-get"), &["--target-release", &backports]))
+        .or_else(|_| download(Command::new("apt-get"), &[]))?;
     unpack_all(&downloads.join("archives"), root)?;
     Ok(fs::remove_dir_all(&downloads)?)
 }
@@ -91,6 +108,13 @@ fn unpack_all(folder: &Path, root: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What this machine's Debian is called.
+fn suite() -> Result<String> {
+    let release = fs::read_to_string("/etc/os-release").context("/etc/os-release")?;
+    let name = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+    Ok(name.context("no VERSION_CODENAME in /etc/os-release")?.trim_matches('"').to_owned())
 }
 
 /// Where this machine gets Debian from.
