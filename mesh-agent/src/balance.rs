@@ -6,11 +6,13 @@
 
 mod round_robin;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::balance::round_robin::RoundRobin;
 use crate::model::endpoint::Endpoint;
 use crate::snapshot::{EndpointSet, LiveCluster};
+use crate::spread::maglev;
 
 /// One thread's balancers, by cluster slot.
 #[derive(Debug, Default)]
@@ -20,8 +22,13 @@ pub struct Balancers {
 
 impl Balancers {
     /// The endpoint whose turn it is. `None` if there is none to go to. `random` decides where a new balancer begins, so that
-    /// threads and restarts don't all begin with the first endpoint.
-    pub fn pick(&mut self, cluster: &LiveCluster, random: u32) -> Option<Arc<Endpoint>> {
+    /// threads and restarts don't all begin with the first endpoint. `client` is who asks, where that is to decide: the same client
+    /// comes to the same endpoint if the cluster chooses by hash.
+    pub fn pick(&mut self, cluster: &LiveCluster, client: Option<IpAddr>, random: u32) -> Option<Arc<Endpoint>> {
+        if let Some(slots) = &cluster.endpoints.slots {
+            let index = maglev::find(slots, client.map_or(random, maglev::of_client))?;
+            return cluster.endpoints.endpoints.get(index as usize).cloned();
+        }
         let index = cluster.slot.index();
         if self.by_slot.len() <= index {
             self.by_slot.resize_with(index + 1, || None);

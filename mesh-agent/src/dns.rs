@@ -131,6 +131,7 @@ fn endpoints(hosts: &Roster<DnsHost>, known: &[Option<Vec<SocketAddr>>]) -> Rost
             weight: host.weight,
             hostname: Some(host.host.clone()),
             health: host.health,
+            hash_key: host.hash_key.clone(),
             group: Arc::clone(&host.group),
         })
     });
@@ -172,7 +173,7 @@ mod tests {
     fn an_address_behind_two_names_is_one_endpoint() {
         let host = |name: &str| {
             let (health, group) = (Health::Unknown, Arc::default());
-            DnsHost { host: name.into(), port: 80, weight: 1, health, group }
+            DnsHost { host: name.into(), port: 80, weight: 1, health, hash_key: None, group }
         };
         let known = [Some(addresses("1.1.1.1:80 1.1.1.2:80")), None, Some(addresses("1.1.1.2:80"))];
         let hosts = Roster { endpoints: vec![host("a"), host("failed"), host("b")], ..Roster::default() };

@@ -9,6 +9,7 @@
 
 pub mod alias;
 mod level;
+pub mod maglev;
 #[cfg(test)]
 mod tests;
 

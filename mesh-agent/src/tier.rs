@@ -18,7 +18,7 @@ use crate::model::flow::Direction;
 use crate::model::listener::ChainMatch;
 use crate::model::name::ListenerName;
 use crate::model::service::{ByKernel, Claims, Protocol, Service, Services, Straight};
-use crate::snapshot::{LiveChain, LiveFilter, LiveListener, LiveUdp, Snapshot, TcpChain};
+use crate::snapshot::{ClusterSlot, LiveChain, LiveFilter, LiveListener, LiveUdp, Snapshot, TcpChain};
 
 /// What the kernel does by itself under this snapshot.
 #[must_use]
@@ -121,6 +121,9 @@ fn only_chain(live: &LiveListener) -> Option<&LiveChain> {
 /// nowhere, as at the agent.
 fn multiply_out(snapshot: &Snapshot, listener: &ListenerName, tcp: &TcpChain) -> Option<Service> {
     let mut service = Service { listener: listener.clone(), shares: Vec::new(), resting: Vec::new() };
+    if tcp.config.by_client && tcp.clusters.each().any(|(slot, _)| by_hash(snapshot, slot)) {
+        return None;
+    }
     for (slot, weight) in tcp.clusters.each() {
         let (before, weight) = (service.shares.len(), f64::from(weight));
         for (endpoint, share) in snapshot.cluster(slot)?.endpoints.each() {
@@ -138,4 +141,9 @@ fn multiply_out(snapshot: &Snapshot, listener: &ListenerName, tcp: &TcpChain) ->
         service.shares.clear();
     }
     Some(service)
+}
+
+/// Whether the cluster's endpoint hangs on who asks.
+fn by_hash(snapshot: &Snapshot, slot: ClusterSlot) -> bool {
+    snapshot.cluster(slot).is_some_and(|cluster| cluster.endpoints.slots.is_some())
 }

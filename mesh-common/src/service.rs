@@ -145,6 +145,29 @@ impl Target {
     }
 }
 
+/// What stands for a client where each shall come to the same endpoint again and again: any `u32`, each as likely. Agent and kernel
+/// hash alike, so that they choose alike.
+#[inline(always)]
+#[must_use]
+pub const fn client_hash(client: Addr) -> u32 {
+    let Addr([a, b, c, d]) = client;
+    let mut hash = a.wrapping_mul(MIX);
+    hash = (hash ^ b ^ hash >> 15).wrapping_mul(MIX);
+    hash = (hash ^ c ^ hash >> 15).wrapping_mul(MIX);
+    hash = (hash ^ d ^ hash >> 15).wrapping_mul(MIX);
+    // Neighbours differ in few bits, and what is chosen hangs on the highest.
+    hash = (hash ^ hash >> 15).wrapping_mul(MIX_AGAIN);
+    hash = (hash ^ hash >> 13).wrapping_mul(MIX);
+    hash ^ hash >> 16
+}
+
+/// Which of so many slots a hash stands for. Not a remainder, for the same reason as [`Service::index`].
+#[inline(always)]
+#[must_use]
+pub const fn slot(hash: u32, slots: u32) -> u32 {
+    ((hash as u64 * slots as u64) >> 32) as u32
+}
+
 /// Services on one node.
 pub const MAX_SERVICES: u32 = 16384;
 /// Choices of all services together that are in use. The map holds twice as many: while an update goes on, a set is there twice.
@@ -152,6 +175,8 @@ pub const MAX_CHOICES: u32 = 131_072;
 
 /// Any odd number that looks random.
 const MIX: u32 = 0x9e37_79b1;
+/// Another.
+const MIX_AGAIN: u32 = 0x85eb_ca6b;
 const IPPROTO_TCP: u8 = 6;
 const IPPROTO_UDP: u8 = 17;
 
@@ -189,6 +214,23 @@ mod tests {
         let indexes: std::collections::BTreeSet<_> = (0..10_000).map(|n| target(n).member_index()).collect();
         assert!(indexes.len() > 9_990, "{}", indexes.len());
         assert!(indexes.iter().all(|index| *index > 2 * MAX_CHOICES));
+    }
+
+    #[test]
+    fn clients_are_spread_over_slots() {
+        let nets = [0x0a00_0000_u32, 0x0af4_0300, 0xc0a8_0000];
+        let v4 = nets.into_iter().flat_map(|net| (1..=4000).map(move |n| Addr::v4((net + n).to_be())));
+        let v6 = (1..=4000_u32).map(|n| Addr([0xfd00_u32.to_be(), 0, 0, n.to_be()]));
+        let clients: Vec<_> = v4.chain(v6).collect();
+        let mut counts = [0_u32; 16];
+        for client in &clients {
+            counts[slot(client_hash(*client), 16) as usize] += 1;
+        }
+        let even = f64::from(counts.iter().sum::<u32>()) / 16.0;
+        let chi_square: f64 = counts.iter().map(|count| (f64::from(*count) - even).powi(2) / even).sum();
+        // Fifteen degrees of freedom: a fair hash is beyond this once in a hundred thousand times.
+        assert!(chi_square < 51.0, "{chi_square}: {counts:?}");
+        assert_eq!((slot(0, 7), slot(u32::MAX, 7)), (0, 6));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use harness::config::{bootstrap, cluster, listener, own_address, tcp, tcp_with};
 use harness::tcp::{GREETING, echo, greeter};
 use harness::wire::Wire;
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 
 fn agent(filter: Value, clusters: &[Value]) -> anyhow::Result<(Agent, SocketAddr)> {
     let address = own_address(10000);
@@ -56,6 +57,32 @@ fn connections_are_shared_out_by_weight() -> anyhow::Result<()> {
     assert_eq!(one.clients().len() + share, 400);
     // Five deviations of a binomial of 400 and 1/4.
     assert!(share.abs_diff(100) < 44, "{share} of 400");
+    Ok(())
+}
+
+#[test]
+fn a_client_comes_to_the_same_endpoint_again() -> anyhow::Result<()> {
+    let servers = [(); 3].map(|()| echo(([127, 0, 0, 1], 0).into()).expect("a free port"));
+    let mut maglev = cluster("echo", &servers.each_ref().map(|server| server.address()));
+    maglev["lb_policy"] = json!("MAGLEV");
+    let filter = tcp_with(json!({ "cluster": "echo", "hash_policy": [{ "source_ip": {} }] }));
+    let (_agent, address) = agent(filter, &[maglev])?;
+    let mut used = [0; 3];
+    for client in 1..=30 {
+        let before = servers.each_ref().map(|server| server.clients().len());
+        for _ in 0..4 {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+            socket.bind(&SocketAddr::from(([127, 0, 9, client], 0)).into())?;
+            socket.connect(&address.into())?;
+            let mut wire = Wire::over(socket.into())?;
+            wire.send("x")?;
+            wire.read_exact(1)?;
+        }
+        let now = servers.each_ref().map(|server| server.clients().len());
+        let chosen = (0..3).find(|&at| now[at] == before[at] + 4);
+        used[chosen.ok_or_else(|| anyhow::anyhow!("{client}: {before:?}, then {now:?}"))?] += 1;
+    }
+    assert!(used.iter().all(|clients| *clients >= 3), "{used:?}");
     Ok(())
 }
 

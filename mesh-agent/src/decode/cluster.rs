@@ -9,7 +9,9 @@ use crate::decode::fraction::{PERCENT, percent};
 use crate::decode::http_options::{HTTP1, HTTP2, http2_options, upstream_http1};
 use crate::decode::kind::Kind;
 use crate::decode::problem::Problem;
-use crate::model::cluster::{BalancePolicy, Cluster, DEFAULT_PANIC_THRESHOLD, Discovery, DnsFamily, UpstreamProtocol};
+use crate::model::cluster::{
+    BalancePolicy, Cluster, DEFAULT_PANIC_THRESHOLD, Discovery, DnsFamily, TableSize, UpstreamProtocol,
+};
 use crate::model::name::ClusterName;
 
 pub(crate) const CLUSTER: &str = "envoy.config.cluster.v3.Cluster";
@@ -20,6 +22,9 @@ const DOWNSTREAM: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions
 const COMMON: &str = "envoy.config.cluster.v3.Cluster.CommonLbConfig";
 const WEIGHTED_LOCALITIES: &str = "envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig";
 
+const CONSISTENT: &str = "envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig";
+const MAGLEV: &str = "envoy.config.cluster.v3.Cluster.MaglevLbConfig";
+
 const EDS: &str = "endpoint discovery comes with xDS";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REFRESH: Duration = Duration::from_secs(5);
@@ -29,9 +34,8 @@ pub(crate) fn cluster(fields: &Fields<'_>) -> Option<Cluster> {
     let name = fields.text("name").map(ClusterName::from);
     let discovery = discovery(fields);
     let connect_timeout = fields.positive_duration("connect_timeout").unwrap_or(CONNECT_TIMEOUT);
-    let balance = balance(fields);
-    let (panic_threshold, weighs_localities) =
-        fields.message("common_lb_config", COMMON, common).unwrap_or((DEFAULT_PANIC_THRESHOLD, false));
+    let common = fields.message("common_lb_config", COMMON, common).unwrap_or_default();
+    let balance = balance(fields, common.by_hostname);
     let protocol = protocol(fields);
     fields.message("transport_socket", TRANSPORT_SOCKET, transport_socket);
     fields.only_flag("respect_dns_ttl", false);
@@ -47,8 +51,8 @@ pub(crate) fn cluster(fields: &Fields<'_>) -> Option<Cluster> {
         connect_timeout,
         protocol,
         balance,
-        panic_threshold,
-        weighs_localities,
+        panic_threshold: common.panic_threshold,
+        weighs_localities: common.weighs_localities,
     })
 }
 
@@ -90,26 +94,57 @@ fn discovery(fields: &Fields<'_>) -> Option<Discovery> {
     }
 }
 
-fn balance(fields: &Fields<'_>) -> BalancePolicy {
-    const LATER: &str = "there is only ROUND_ROBIN yet";
+fn balance(fields: &Fields<'_>, by_hostname: bool) -> BalancePolicy {
+    const LATER: &str = "there are only ROUND_ROBIN and MAGLEV yet";
     let later = [
         ("LEAST_REQUEST", 1, LATER),
         ("RING_HASH", 2, LATER),
         ("RANDOM", 3, LATER),
-        ("MAGLEV", 5, LATER),
         ("CLUSTER_PROVIDED", 6, LATER),
         ("LOAD_BALANCING_POLICY_CONFIG", 7, LATER),
     ];
     fields.refuse("load_balancing_policy", LATER);
-    for other in ["least_request_lb_config", "ring_hash_lb_config", "maglev_lb_config", "round_robin_lb_config"] {
+    for other in ["least_request_lb_config", "ring_hash_lb_config", "round_robin_lb_config"] {
         fields.refuse(other, LATER);
     }
-    let policies = [("ROUND_ROBIN", 0, BalancePolicy::RoundRobin)];
-    fields.choice_or_later("lb_policy", &policies, &later).unwrap_or_default()
+    let maglev = fields.choice_or_later("lb_policy", &[("ROUND_ROBIN", 0, false), ("MAGLEV", 5, true)], &later);
+    let size = fields.message("maglev_lb_config", MAGLEV, |fields| {
+        let Some(at) = fields.get("table_size", &Kind::Integer(2, TableSize::MOST.into())) else {
+            return Some(TableSize::default());
+        };
+        let size = at.integer(2, TableSize::MOST.into())?;
+        let size = u64::try_from(size).ok().and_then(TableSize::new);
+        size.or_else(|| {
+            at.rule("must be a prime");
+            None
+        })
+    });
+    match maglev {
+        Some(true) => BalancePolicy::Maglev { size: size.unwrap_or_default(), by_hostname },
+        Some(false) => {
+            if let Some(at) = fields.get("maglev_lb_config", &Kind::Message(MAGLEV)) {
+                at.rule("only with lb_policy: MAGLEV");
+            }
+            BalancePolicy::RoundRobin
+        }
+        None => BalancePolicy::RoundRobin,
+    }
 }
 
-/// From what share of healthy endpoints on health counts, and whether localities have weights.
-fn common(fields: &Fields<'_>) -> Option<(u32, bool)> {
+/// `CommonLbConfig`.
+struct Common {
+    panic_threshold: u32,
+    weighs_localities: bool,
+    by_hostname: bool,
+}
+
+impl Default for Common {
+    fn default() -> Self {
+        Self { panic_threshold: DEFAULT_PANIC_THRESHOLD, weighs_localities: false, by_hostname: false }
+    }
+}
+
+fn common(fields: &Fields<'_>) -> Option<Common> {
     let threshold = fields.message("healthy_panic_threshold", PERCENT, percent);
     fields.one_of(
         &["locality_weighted_lb_config"],
@@ -119,9 +154,16 @@ fn common(fields: &Fields<'_>) -> Option<(u32, bool)> {
     fields.refuse("update_merge_window", "a change goes live at once");
     fields.only_flag("ignore_new_hosts_until_first_hc", false);
     fields.only_flag("close_connections_on_host_set_change", false);
-    fields.refuse("consistent_hashing_lb_config", "there is no consistent choice yet");
+    let by_hostname = fields.message("consistent_hashing_lb_config", CONSISTENT, |fields| {
+        fields.refuse("hash_balance_factor", "a table does not know how busy its endpoints are");
+        Some(fields.flag("use_hostname_for_hashing", false))
+    });
     fields.refuse("override_host_status", "no filter chooses an endpoint by itself");
-    Some((threshold.unwrap_or(DEFAULT_PANIC_THRESHOLD), weighs.is_some()))
+    Some(Common {
+        panic_threshold: threshold.unwrap_or(DEFAULT_PANIC_THRESHOLD),
+        weighs_localities: weighs.is_some(),
+        by_hostname: by_hostname.unwrap_or(false),
+    })
 }
 
 /// What is spoken to the endpoints: by the extension, or by the deprecated fields that Envoy still takes.

@@ -1,7 +1,7 @@
 //! Where a cluster's endpoints are (`envoy.config.endpoint.v3.ClusterLoadAssignment`).
 //!
 //! Metadata only labels: what would act on it (subsets, matches of transport sockets, logs) is refused where it is configured, so
-//! labels are taken whatever they are, and left unread.
+//! labels are taken whatever they are, and left unread but for `hash_key`, which acts by itself.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use crate::decode::address::{ADDRESS, address, dns_address};
 use crate::decode::fields::Fields;
 use crate::decode::fraction::{FRACTIONAL, fractional_percent};
 use crate::decode::kind::Kind;
+use crate::decode::node::Value;
 use crate::model::cluster::Assignment;
 use crate::model::endpoint::{AssignmentPolicy, DnsHost, Endpoint, Group, Health, Locality, Roster};
 
@@ -124,7 +125,7 @@ fn lb_endpoint(fields: &Fields<'_>, group: &Arc<Group>, sites: &mut Sites) -> u3
             ("DEGRADED", 5, Health::Degraded),
         ],
     );
-    metadata(fields);
+    let hash_key = metadata(fields);
     fields.require_one_of(&["endpoint"], &[("endpoint_name", LATER)]);
     fields.message("endpoint", ENDPOINT, |fields| {
         fields.refuse("health_check_config", "there are no health checks yet");
@@ -134,12 +135,19 @@ fn lb_endpoint(fields: &Fields<'_>, group: &Arc<Group>, sites: &mut Sites) -> u3
             Sites::Addresses(assignment) => {
                 let hostname = fields.text("hostname").map(str::to_owned);
                 let address = fields.require_message("address", ADDRESS, address)?;
-                assignment.endpoints.push(Endpoint { address, weight, hostname, health, group });
+                assignment.endpoints.push(Endpoint {
+                    address,
+                    weight,
+                    hostname,
+                    health,
+                    hash_key: hash_key.clone(),
+                    group,
+                });
             }
             Sites::Names(assignment) => {
                 fields.refuse("hostname", "the name of a STRICT_DNS endpoint is its address");
                 let (host, port) = fields.require_message("address", ADDRESS, dns_address)?;
-                assignment.endpoints.push(DnsHost { host, port, weight, health, group });
+                assignment.endpoints.push(DnsHost { host, port, weight, health, hash_key: hash_key.clone(), group });
             }
         }
         Some(())
@@ -147,13 +155,19 @@ fn lb_endpoint(fields: &Fields<'_>, group: &Arc<Group>, sites: &mut Sites) -> u3
     weight
 }
 
-fn metadata(fields: &Fields<'_>) {
+/// Labels, of which one means something here: the name by which an endpoint takes slots of a table.
+fn metadata(fields: &Fields<'_>) -> Option<String> {
     fields.message("metadata", METADATA, |fields| {
+        let mut hash_key = None;
         for labels in ["filter_metadata", "typed_filter_metadata"] {
-            fields.free_map(labels, Kind::Label, |_, at| {
-                let _ = at.entries("labels");
+            fields.free_map(labels, Kind::Label, |filter, at| {
+                let written = at.entries("labels").unwrap_or_default();
+                let key = written.iter().find(|entry| (filter, &*entry.key) == ("envoy.lb", "hash_key"));
+                if let Some(Value::Text(key)) = key.map(|entry| &entry.value.value) {
+                    hash_key = Some(key.clone()).filter(|key| !key.is_empty());
+                }
             });
         }
-        Some(())
-    });
+        hash_key
+    })
 }

@@ -7,6 +7,8 @@ use crate::model::name::ClusterName;
 
 pub(crate) const TCP_PROXY: &str = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";
 const WEIGHTED: &str = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster";
+const HASH_POLICY: &str = "envoy.type.v3.HashPolicy";
+const SOURCE_IP: &str = "envoy.type.v3.HashPolicy.SourceIp";
 const WEIGHT: &str = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight";
 
 pub(crate) fn tcp_proxy(fields: &Fields<'_>) -> Option<TcpProxy> {
@@ -28,9 +30,23 @@ pub(crate) fn tcp_proxy(fields: &Fields<'_>) -> Option<TcpProxy> {
     let idle_timeout = fields.limit("idle_timeout", Some(DEFAULT_IDLE_TIMEOUT));
     fields.refuse("access_log", "there are no access logs yet");
     fields.refuse("tunneling_config", "it is not there yet");
-    fields.refuse("hash_policy", "it is not there yet");
+    let by_client = hash_policy(fields);
     fields.refuse("max_connect_attempts", "a connection is tried once");
-    Some(TcpProxy { stat_prefix: stat_prefix?, clusters: one.or(many)?, idle_timeout })
+    Some(TcpProxy { stat_prefix: stat_prefix?, clusters: one.or(many)?, by_client, idle_timeout })
+}
+
+/// Whether the client's address shall choose the endpoint.
+fn hash_policy(fields: &Fields<'_>) -> bool {
+    let policies = fields.messages("hash_policy", HASH_POLICY, |fields| {
+        fields.require_one_of(&["source_ip"], &[("filter_state", "no filter leaves a state")])?;
+        fields.message("source_ip", SOURCE_IP, |_| Some(()))
+    });
+    if policies.len() > 1
+        && let Some(at) = fields.get("hash_policy", &Kind::list(Kind::Message(HASH_POLICY)))
+    {
+        at.rule("at most one");
+    }
+    !policies.is_empty()
 }
 
 /// The name of a cluster that must exist.

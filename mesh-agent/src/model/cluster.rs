@@ -98,4 +98,57 @@ pub enum BalancePolicy {
     /// In turn, by weight.
     #[default]
     RoundRobin,
+    /// By a hash of the client, where a filter has one; else at random.
+    Maglev {
+        /// How finely shares and clients are told apart.
+        size: TableSize,
+        /// Endpoints are known by their names, not by their addresses.
+        by_hostname: bool,
+    },
+}
+
+/// How many slots a table has: a prime, so that every endpoint's order of slots comes to all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableSize(u32);
+
+impl TableSize {
+    /// The largest that Envoy takes.
+    pub const MOST: u32 = 5_000_011;
+
+    /// `None` if it is no prime, or too large.
+    #[must_use]
+    pub fn new(size: u64) -> Option<Self> {
+        let size = u32::try_from(size).ok().filter(|size| (2..=Self::MOST).contains(size))?;
+        let is_prime = (2..).take_while(|n| n * n <= size).all(|n| !size.is_multiple_of(n));
+        is_prime.then_some(Self(size))
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> u32 {
+        self.0
+    }
+}
+
+/// Envoy's.
+impl Default for TableSize {
+    fn default() -> Self {
+        Self(65537)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TableSize;
+
+    #[test]
+    fn tables_have_a_prime_size() {
+        let taken = [0, 1, 2, 4, 7, 1020, 1021, 65536, 65537, 5_000_011, 5_000_012, 1 << 40].map(|size| {
+            let taken = TableSize::new(size)?;
+            assert_eq!(u64::from(taken.get()), size);
+            Some(size)
+        });
+        assert_eq!(taken.into_iter().flatten().collect::<Vec<_>>(), [2, 7, 1021, 65537, 5_000_011]);
+        assert_eq!(Some(TableSize::default()), TableSize::new(65537));
+    }
 }

@@ -37,6 +37,8 @@ pub struct Endpoint {
     pub hostname: Option<String>,
     /// What the configuration says about it.
     pub health: Health,
+    /// The name under which it takes slots, if not its address (`envoy.lb` metadata, `hash_key`).
+    pub hash_key: Option<String>,
     /// Where it stands among the others.
     pub group: Arc<Group>,
 }
@@ -52,6 +54,8 @@ pub struct DnsHost {
     pub weight: u32,
     /// Health of each of them.
     pub health: Health,
+    /// See [`Endpoint`].
+    pub hash_key: Option<String>,
     /// Where they stand.
     pub group: Arc<Group>,
 }
@@ -96,6 +100,15 @@ pub enum Health {
     Degraded,
 }
 
+/// Who has which slot, where a hash chooses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slots {
+    /// Those that have slots, as indexes of the endpoints.
+    pub members: Vec<u32>,
+    /// Each slot's index among them.
+    pub slots: Vec<u32>,
+}
+
 /// What a [`Health`] comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Availability {
@@ -123,7 +136,7 @@ impl Endpoint {
     /// A healthy endpoint in no particular place.
     #[must_use]
     pub fn new(address: SocketAddr, weight: u32) -> Self {
-        Self { address, weight, hostname: None, health: Health::default(), group: Arc::default() }
+        Self { address, weight, hostname: None, hash_key: None, health: Health::default(), group: Arc::default() }
     }
 }
 

@@ -23,6 +23,8 @@ pub struct TcpProxy {
     pub stat_prefix: String,
     /// Never empty; the weights' sum is never zero.
     pub clusters: Vec<WeightedCluster>,
+    /// The client's address chooses the endpoint, where the cluster chooses by hash (`hash_policy`, `source_ip`).
+    pub by_client: bool,
     /// Closes a connection on which nothing moved for so long. Envoy's default: 1 h. `None`: never.
     pub idle_timeout: Option<Duration>,
 }

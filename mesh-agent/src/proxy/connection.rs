@@ -1,6 +1,6 @@
 //! A downstream connection as the rest of the data path sees it: a stream, what was already read of it, and where it comes from.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -36,4 +36,15 @@ pub(super) struct Origin {
     pub(super) direction: Direction,
     /// Who it is, for telemetry.
     pub(super) source: Source,
+}
+
+impl Origin {
+    /// The address that stands for the client where each shall come to the same endpoint again. A workload whose address nobody wrote
+    /// down has none, for the kernel does not know it either.
+    pub(super) fn known_as(&self) -> IpAddr {
+        match self.peer.ip() {
+            ip if self.pod.is_some() && ip.is_loopback() => Ipv4Addr::UNSPECIFIED.into(),
+            ip => ip,
+        }
+    }
 }

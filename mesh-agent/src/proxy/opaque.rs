@@ -26,7 +26,8 @@ pub(super) async fn proxy(worker: &Worker, snapshot: &Snapshot, connection: Conn
     let Some(cluster) = snapshot.cluster(chain.clusters.pick(worker.random())) else {
         return refuse(&connection);
     };
-    let Some(endpoint) = worker.pick(cluster) else {
+    let client = chain.config.by_client.then(|| connection.origin.known_as());
+    let Some(endpoint) = worker.pick(cluster, client) else {
         tracing::debug!(cluster = %cluster.name(), "no endpoint");
         worker
             .telemetry

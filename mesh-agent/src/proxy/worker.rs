@@ -86,9 +86,9 @@ impl Worker {
         (state.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32) as u32
     }
 
-    /// The cluster's endpoint whose turn it is.
-    pub(super) fn pick(&self, cluster: &LiveCluster) -> Option<Arc<Endpoint>> {
-        self.balancers.borrow_mut().pick(cluster, self.random())
+    /// The cluster's endpoint whose turn it is, or that is `client`'s where that is to decide.
+    pub(super) fn pick(&self, cluster: &LiveCluster, client: Option<IpAddr>) -> Option<Arc<Endpoint>> {
+        self.balancers.borrow_mut().pick(cluster, client, self.random())
     }
 
     /// How to reach `address` for a connection from `origin`: inside the namespace of the workload that has the address if it is

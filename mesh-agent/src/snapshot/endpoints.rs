@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::model::cluster::Cluster;
-use crate::model::endpoint::{Endpoint, Roster};
-use crate::spread::{Rules, alias, shares};
+use crate::model::cluster::{BalancePolicy, Cluster};
+use crate::model::endpoint::{Endpoint, Roster, Slots};
+use crate::spread::{Rules, alias, maglev, shares};
 
 /// Endpoints of a cluster, as last heard.
 #[derive(Debug, PartialEq)]
@@ -15,6 +15,8 @@ pub struct EndpointSet {
     pub shares: Vec<f64>,
     /// The same in a form to choose by.
     pub turns: Turns,
+    /// The same by a hash, if that chooses.
+    pub slots: Option<Arc<Slots>>,
     /// Requests of a million that are answered at once, and go nowhere.
     pub drop_per_million: u32,
 }
@@ -48,7 +50,14 @@ impl EndpointSet {
         let health: Vec<_> = endpoints.iter().map(|endpoint| endpoint.health).collect();
         let shares = shares(&endpoints, &health, &Rules::of(cluster, assignment.policy));
         let turns = Turns::new(&shares);
-        Self { endpoints, shares, turns, drop_per_million: assignment.policy.drop_per_million }
+        let slots = match cluster.balance {
+            BalancePolicy::RoundRobin => None,
+            BalancePolicy::Maglev { size, by_hostname } => {
+                let names: Vec<_> = endpoints.iter().map(|endpoint| name(endpoint, by_hostname)).collect();
+                maglev::table(&names, &shares, size).map(Arc::new)
+            }
+        };
+        Self { endpoints, shares, turns, slots, drop_per_million: assignment.policy.drop_per_million }
     }
 
     /// Whether a request is one of those that are dropped; `random` is any number.
@@ -67,8 +76,14 @@ impl EndpointSet {
 
 impl Default for EndpointSet {
     fn default() -> Self {
-        Self { endpoints: Vec::new(), shares: Vec::new(), turns: Turns::new(&[]), drop_per_million: 0 }
+        Self { endpoints: Vec::new(), shares: Vec::new(), turns: Turns::new(&[]), slots: None, drop_per_million: 0 }
     }
+}
+
+/// What an endpoint is known by, so that it has the same slots on every node.
+fn name(endpoint: &Endpoint, by_hostname: bool) -> String {
+    let hostname = endpoint.hostname.as_ref().filter(|_| by_hostname);
+    endpoint.hash_key.as_ref().or(hostname).cloned().unwrap_or_else(|| endpoint.address.to_string())
 }
 
 impl Turns {

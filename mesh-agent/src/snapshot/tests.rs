@@ -33,6 +33,7 @@ fn listener(name: &str, address: &str, cluster: &str, catch_all: bool) -> Arc<Li
     let tcp = TcpProxy {
         stat_prefix: name.to_owned(),
         clusters: vec![WeightedCluster { name: cluster.into(), weight: 1 }],
+        by_client: false,
         idle_timeout: None,
     };
     Arc::new(Listener {

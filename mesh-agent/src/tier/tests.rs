@@ -25,12 +25,13 @@ fn services_of(listener: &str) -> Vec<(String, Vec<(String, f64)>)> {
         )
     };
     let text = format!(
-        "static_resources:\n  clusters:\n{}{}{}{}{}  listeners:\n  - {listener}\n",
+        "static_resources:\n  clusters:\n{}{}{}{}{}{}  listeners:\n  - {listener}\n",
         cluster("one", &[endpoint("10.0.0.1", 81, 1), endpoint("10.0.0.2", 81, 1)]),
         cluster("two", &[endpoint("10.0.0.3", 81, 1), endpoint("10.0.0.4", 81, 1)]),
         cluster("heavy", &[endpoint("10.0.0.5", 81, 3), endpoint("10.0.0.6", 81, 1)]),
         cluster("six", &[endpoint("fd00::1", 81, 1)]),
         cluster("none", &[]),
+        cluster("hashed", &[endpoint("10.0.0.7", 81, 1)]).replace("type: STATIC", "type: STATIC, lb_policy: MAGLEV"),
     );
     let config = file::parse(&text, |_| Vec::new()).expect("a configuration");
     let (snapshot, rejected) = Builder::default().build(&config.listeners, &config.clusters, &HashMap::new());
@@ -110,6 +111,15 @@ fn what_has_to_be_looked_at_timed_or_bridged_needs_the_agent() {
     }
     // A default chain that nothing reaches changes nothing.
     assert_eq!(services_of(&listener(&default, &one)).len(), 1);
+}
+
+#[test]
+fn who_asks_is_known_to_the_agent_alone() {
+    let hashed = |policy: &str| listener("", &tcp(&format!("cluster: {policy}, hash_policy: [{{source_ip: {{}}}}]")));
+    assert_eq!(services_of(&hashed("hashed")), []);
+    // Where the cluster takes turns the client changes nothing, nor does a table that nobody asks by client.
+    check(&hashed("one"), &[("10.0.0.1:81", 0.5), ("10.0.0.2:81", 0.5)]);
+    check(&listener("", &tcp("cluster: hashed")), &[("10.0.0.7:81", 1.0)]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ pub(super) struct Written {
     group: Arc<Group>,
     weight: u32,
     health: Health,
+    hash_key: Option<String>,
 }
 
 /// The endpoints, those that stand together in one group as they were written.
@@ -28,21 +29,23 @@ pub(super) fn endpoint(endpoint: &Endpoint) -> Written {
     let inner = Object::default()
         .set("address", address(endpoint.address))
         .text("hostname", endpoint.hostname.as_deref().unwrap_or_default());
-    let Endpoint { weight, health, ref group, .. } = *endpoint;
-    Written { endpoint: inner.done(), group: Arc::clone(group), weight, health }
+    let Endpoint { weight, health, ref group, ref hash_key, .. } = *endpoint;
+    Written { endpoint: inner.done(), group: Arc::clone(group), weight, health, hash_key: hash_key.clone() }
 }
 
 pub(super) fn dns_host(host: &DnsHost) -> Written {
     let address = json!({ "socket_address": { "address": host.host, "port_value": host.port } });
-    let DnsHost { weight, health, ref group, .. } = *host;
-    Written { endpoint: json!({ "address": address }), group: Arc::clone(group), weight, health }
+    let DnsHost { weight, health, ref group, ref hash_key, .. } = *host;
+    let endpoint = json!({ "address": address });
+    Written { endpoint, group: Arc::clone(group), weight, health, hash_key: hash_key.clone() }
 }
 
 fn group(endpoints: &[Written]) -> Value {
     let one = |it: &Written| {
         let health = (it.health != Health::Unknown).then(|| it.health.name());
         let object = Object::default().set("endpoint", it.endpoint.clone()).set("load_balancing_weight", it.weight);
-        object.maybe("health_status", health).done()
+        let key = it.hash_key.as_ref().map(|key| json!({ "filter_metadata": { "envoy.lb": { "hash_key": key } } }));
+        object.maybe("health_status", health).maybe("metadata", key).done()
     };
     let group = &endpoints[0].group;
     Object::default()

@@ -14,11 +14,17 @@ const PROTOCOL_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolO
 pub(super) fn cluster(cluster: &Cluster) -> Value {
     let policy = match cluster.balance {
         BalancePolicy::RoundRobin => "ROUND_ROBIN",
+        BalancePolicy::Maglev { .. } => "MAGLEV",
+    };
+    let maglev = match cluster.balance {
+        BalancePolicy::Maglev { size, .. } => Some(json!({ "table_size": size.get().to_string() })),
+        BalancePolicy::RoundRobin => None,
     };
     let object = Object::default()
         .set("name", cluster.name.as_str())
         .set("connect_timeout", duration(cluster.connect_timeout))
         .set("lb_policy", policy)
+        .maybe("maglev_lb_config", maglev)
         .maybe("common_lb_config", common(cluster))
         .maybe("typed_extension_protocol_options", protocol(cluster.protocol));
     let name = cluster.name.as_str();
@@ -39,10 +45,14 @@ fn common(cluster: &Cluster) -> Option<Value> {
     let threshold = cluster.panic_threshold;
     let threshold = (threshold != DEFAULT_PANIC_THRESHOLD).then(|| json!({ "value": threshold }));
     let localities = cluster.weighs_localities.then(|| json!({}));
-    (threshold.is_some() || localities.is_some()).then(|| {
-        let common = Object::default().maybe("healthy_panic_threshold", threshold);
-        common.maybe("locality_weighted_lb_config", localities).done()
-    })
+    let by_hostname = matches!(cluster.balance, BalancePolicy::Maglev { by_hostname: true, .. });
+    let consistent = by_hostname.then(|| json!({ "use_hostname_for_hashing": true }));
+    let common = Object::default()
+        .maybe("healthy_panic_threshold", threshold)
+        .maybe("locality_weighted_lb_config", localities)
+        .maybe("consistent_hashing_lb_config", consistent)
+        .done();
+    (common != json!({})).then_some(common)
 }
 
 fn dns_family(family: DnsFamily) -> &'static str {

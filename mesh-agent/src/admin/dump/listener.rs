@@ -80,6 +80,7 @@ fn chain_match(matches: &ChainMatch) -> Value {
 fn tcp_proxy(proxy: &TcpProxy) -> Value {
     let object = Object::typed("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy")
         .set("stat_prefix", proxy.stat_prefix.as_str())
+        .maybe("hash_policy", proxy.by_client.then(|| json!([{ "source_ip": {} }])))
         .set("idle_timeout", limit(proxy.idle_timeout));
     match proxy.clusters.as_slice() {
         [only] => object.set("cluster", only.name.as_str()).done(),

@@ -36,8 +36,8 @@ fn a_refusal_names_the_resource_and_every_field() {
     assert_eq!(
         refused(Kind::Cluster, &CLUSTER.replace("name: c, load", "name: c, color: red, connect_timeout: 0s, load")),
         "cluster \"c\": connect_timeout: must be more than 0s; color: not supported; supported here: name, type, \
-         dns_lookup_family, dns_refresh_rate, load_assignment, connect_timeout, lb_policy, common_lb_config, \
-         typed_extension_protocol_options, http_protocol_options, http2_protocol_options, transport_socket"
+         dns_lookup_family, dns_refresh_rate, load_assignment, connect_timeout, common_lb_config, lb_policy, \
+         maglev_lb_config, typed_extension_protocol_options, http_protocol_options, http2_protocol_options, transport_socket"
     );
     assert_eq!(refused(Kind::Endpoints, "{}"), "endpoints without a name: cluster_name: required");
     assert_eq!(

@@ -30,6 +30,19 @@ fn message(id: MessageId, value: &Value) -> Vec<u8> {
                 put(&mut bytes, 2, 2, &message(id, &Value::Map(rest)));
             }
         }
+        ("google.protobuf.Struct", value) => named(&mut bytes, id, "fields", value),
+        ("google.protobuf.ListValue", value) => named(&mut bytes, id, "values", value),
+        ("google.protobuf.Value", value) => {
+            let kind = match value {
+                Value::Null => "null_value",
+                Value::Bool(_) => "bool_value",
+                Value::Int(_) | Value::Float(_) => "number_value",
+                Value::Text(_) => "string_value",
+                Value::List(_) => "list_value",
+                Value::Map(_) => "struct_value",
+            };
+            named(&mut bytes, id, kind, value);
+        }
         (_, Value::Map(entries)) => {
             for entry in entries.iter().filter(|entry| entry.value.value != Value::Null) {
                 field(&mut bytes, id, entry);
@@ -39,6 +52,11 @@ fn message(id: MessageId, value: &Value) -> Vec<u8> {
         (_, value) => scalar_field(&mut bytes, 1, table().message(id).fields[0].kind, value),
     }
     bytes
+}
+
+fn named(bytes: &mut Vec<u8>, id: MessageId, key: &'static str, value: &Value) {
+    let value = Node { position: None, value: value.clone() };
+    field(bytes, id, &Entry { key: key.into(), position: None, value });
 }
 
 fn field(bytes: &mut Vec<u8>, id: MessageId, Entry { key, value, .. }: &Entry) {

@@ -16,6 +16,7 @@ fn chain(name: &str, matches: ChainMatch) -> FilterChain {
     let tcp = TcpProxy {
         stat_prefix: name.to_owned(),
         clusters: vec![WeightedCluster { name: "c".into(), weight: 1 }],
+        by_client: false,
         idle_timeout: None,
     };
     FilterChain { name: name.to_owned(), matches, authorization: Vec::new(), filter: NetworkFilter::Tcp(Arc::new(tcp)) }

@@ -146,7 +146,7 @@ async fn attempt<D: Downstream>(
     if let Some(drop) = cluster.endpoints.drops(session.worker.random()) {
         return Err(ProxyError::agent(Kind::Overload { all: drop == Drop::All }));
     }
-    let endpoint = session.worker.pick(cluster).ok_or(ProxyError::agent(Kind::NoEndpoint))?;
+    let endpoint = session.worker.pick(cluster, None).ok_or(ProxyError::agent(Kind::NoEndpoint))?;
     let target = session.worker.target(endpoint.address, &session.origin);
     rewrite(config.suppress_envoy_headers, route, forward, &endpoint, &mut heads.request);
     headers::announce_timeout(config, &mut heads.request, forward.timeout);
