@@ -44,14 +44,16 @@ fn round(args: &Args, world: &World, backend: SocketAddr) -> Result<()> {
             pods::show_p50(&case, subject, took.with_context(|| format!("{subject}, {services} services"))?);
             Ok(())
         };
-        show("no-mesh", backend)?;
-
         let listeners: Vec<_> = (0..services).map(|n| service(address(n), tcp(&format!("c{n}")))).collect();
         let clusters: Vec<_> = (0..services).map(|n| cluster(&format!("c{n}"), &[backend])).collect();
         let config = world.mesh(&["app"], bootstrap(&listeners, &clusters));
-        let mut agent = pods::agent_on(args.agent_cpu).inside(&world.agent_cgroup())?.start(&config)?;
-        show("mesh", address(services - 1))?;
-        agent.stop()?;
+        // In turns: a machine has slow and fast seconds.
+        for _ in 0..TURNS {
+            show("no-mesh", backend)?;
+            let mut agent = pods::agent_on(args.agent_cpu).inside(&world.agent_cgroup())?.start(&config)?;
+            show("mesh", address(services - 1))?;
+            agent.stop()?;
+        }
 
         redirect(app, Some((services, backend)))?;
         let shown = show("iptables", address(services - 1));
@@ -85,4 +87,6 @@ fn redirect(app: &Pod, services: Option<(u32, SocketAddr)>) -> Result<()> {
 
 const SERVICES: [u32; 4] = [10, 100, 1000, 10_000];
 const PORT: u16 = 8080;
-const CONNECTS: usize = 2000;
+/// In each round.
+const TURNS: usize = 3;
+const CONNECTS: usize = 1000;

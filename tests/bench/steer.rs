@@ -1,7 +1,8 @@
 //! What steering adds to one connect() of a pod.
 //!
 //! Without an agent no program of ours is in the kernel, with one the same pod is meshed. The connect is the blocking one that
-//! programs use, so it ends with the handshake: with the other pod, or with the agent's socket in the pod.
+//! programs use, so it ends with the handshake: with the other pod, or with the agent's socket in the pod. With and without
+//! take turns often: a machine has slow and fast seconds.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,7 +33,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn rounds(args: &Args, world: &World, targets: &[SocketAddr; 2]) -> Result<()> {
     let config = world.mesh(&["app"], bootstrap(&[], &[]));
     let agent = pods::agent_on(args.agent_cpu).inside(&world.agent_cgroup())?;
-    for _ in 0..args.runs {
+    for _ in 0..args.runs * TURNS {
         show(args, world.pod("app"), targets, "no-mesh")?;
         let mut running = agent.start(&config)?;
         show(args, world.pod("app"), targets, "mesh-agent")?;
@@ -53,4 +54,6 @@ fn show(args: &Args, app: &Pod, targets: &[SocketAddr; 2], subject: &str) -> Res
 }
 
 const PORT: u16 = 8080;
-const CONNECTS: usize = 3000;
+/// In each round.
+const TURNS: usize = 5;
+const CONNECTS: usize = 1000;

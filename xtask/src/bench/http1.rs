@@ -16,15 +16,10 @@ use crate::{
         wrk::{self, Load},
     },
     build,
-    setup::{self, Need},
 };
 
 pub(crate) fn run(effort: Effort, report: &mut Report) -> Result<()> {
-    for need in [Need::Rivals, Need::Envoy] {
-        if let Err(error) = setup::ensure(&[need]) {
-            eprintln!("{error:#}");
-        }
-    }
+    proxies::bring_rivals();
     for program in ["wrk", "nginx", "taskset"] {
         find_program(program).with_context(|| format!("the load and its backend take {program}"))?;
     }

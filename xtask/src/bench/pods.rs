@@ -22,7 +22,8 @@ pub(crate) fn run(bench: &'static str, effort: Effort, report: &mut Report) -> R
     setup::ensure(&[Need::World])?;
     build::agent(true)?;
     let placement = Placement::of_this_machine()?;
-    let text = printed(helper(bench)?.args([
+    build::agent_and_world()?;
+    let text = printed(helper(bench).args([
         "--runs",
         &effort.runs.to_string(),
         "--client-cpu",
@@ -37,12 +38,11 @@ pub(crate) fn run(bench: &'static str, effort: Effort, report: &mut Report) -> R
     Ok(())
 }
 
-/// The helper, built. It only holds a stopwatch to system calls: the debug build does that as well.
-pub(crate) fn helper(bench: &str) -> Result<Command> {
-    build::agent_and_world()?;
+/// The helper, which has been built. It only holds a stopwatch to system calls: the debug build does that as well.
+pub(crate) fn helper(bench: &str) -> Command {
     let mut helper = Command::new(workspace::debug_program("bench-pods"));
     helper.arg(bench).env("MESH_AGENT_BIN", workspace::target().join("release/mesh-agent"));
-    Ok(helper)
+    helper
 }
 
 /// What the helper printed; its log if it failed.

@@ -9,7 +9,11 @@ use std::{
 use anyhow::Result;
 use mesh_ebpf_build::find_program;
 
-use crate::{bench::server::Server, setup::peers, workspace};
+use crate::{
+    bench::server::Server,
+    setup::{self, Need, peers},
+    workspace,
+};
 
 /// A proxy between load and backend, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +47,15 @@ impl Subject {
             Self::Envoy => Some(peers::envoy()).filter(|it| it.is_file()),
             Self::Haproxy | Self::Nginx => find_program(self.name()),
             Self::NoMesh => None,
+        }
+    }
+}
+
+/// Gets those that can be got. One that cannot is left out of the comparison, which says so.
+pub(crate) fn bring_rivals() {
+    for need in [Need::Rivals, Need::Envoy] {
+        if let Err(error) = setup::ensure(&[need]) {
+            eprintln!("{error:#}");
         }
     }
 }

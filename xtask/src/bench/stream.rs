@@ -18,16 +18,12 @@ use crate::{
         server::{self, Server, TICKS_PER_SECOND},
     },
     build,
-    setup::{self, Need},
 };
 
 pub(crate) fn run(effort: Effort, report: &mut Report) -> Result<()> {
-    for need in [Need::Rivals, Need::Envoy] {
-        if let Err(error) = setup::ensure(&[need]) {
-            eprintln!("{error:#}");
-        }
-    }
+    proxies::bring_rivals();
     build::agent(true)?;
+    build::agent_and_world()?;
     let placement = Placement::of_this_machine()?;
     let folder = Folder::make()?;
     for round in 1..=effort.runs {
@@ -60,7 +56,7 @@ fn measure(
     backend: u16,
     time: Duration,
 ) -> Result<Vec<(Metric, f64)>> {
-    let mut helper = pods::helper("stream")?;
+    let mut helper = pods::helper("stream");
     helper.args(["--to", &format!("127.0.0.1:{port}"), "--listen", &format!("127.0.0.1:{backend}")]);
     helper.args(["--seconds", &time.as_secs().to_string(), "--cpu", &placement.load.to_string()]);
     let usage = || proxy.map(Server::usage).transpose();
