@@ -1,31 +1,29 @@
 //! The mesh on this node, from the configured workloads to sockets that listen inside them.
 
+mod error;
 mod figures;
+mod running;
 mod shortcuts;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use mesh_common::ABI_VERSION;
 use mesh_common::accelerate::Directions;
 use mesh_common::config::Knobs;
-use mesh_common::flow::{Family, PortBe};
-use mesh_common::workload::{Mode, Workload};
+use mesh_common::workload::Workload;
 use tracing::{debug, info, warn};
 
-use crate::kernel::cgroup::{CgroupError, Cgroups};
+use crate::kernel::cgroup::Cgroups;
 use crate::kernel::counters::{Count, Counters};
 use crate::kernel::direct::DirectSockets;
 use crate::kernel::events::{EventThread, Ring};
-use crate::kernel::loader::{self, Inbound, KernelError, Pinning, Programs};
+use crate::kernel::loader::{self, Inbound, Pinning, Programs};
 use crate::kernel::log::LogThread;
-use crate::kernel::maps::TableError;
 use crate::kernel::outbound::OutboundListeners;
-use crate::kernel::pin::PinsError;
 use crate::kernel::pin::folder::Folder;
 use crate::kernel::plan::{Excluded, State};
 use crate::kernel::pulse::Pulse;
@@ -33,18 +31,20 @@ use crate::kernel::runs::RunStats;
 use crate::kernel::services::{Limits, ServiceTable};
 use crate::kernel::steering::KernelSteering;
 use crate::kernel::sync::Sync;
+use crate::model::config;
 use crate::model::event::Event;
 use crate::model::flow::{Direction, Pod, PodId, Steering};
-use crate::model::service::{Claimed, Claims};
-use crate::model::{config, workload};
+use crate::model::service::Claims;
 use crate::pod::evict::Evictor;
 use crate::pod::mesh::figures::Board;
-use crate::pod::netns::{Netns, NetnsError};
-use crate::pod::own_cgroup::{OwnCgroup, OwnCgroupError};
+use crate::pod::mesh::running::{Running, kernel_workload};
+use crate::pod::netns::Netns;
+use crate::pod::own_cgroup::OwnCgroup;
 use crate::pod::policies::Policies;
-use crate::pod::registry::{self, Key, Member, RegistryError};
+use crate::pod::registry::{self, Key};
 use crate::pod::seeker::Seeker;
-use crate::pod::sockets::{Listeners, SocketsError};
+
+pub use error::MeshError;
 
 /// How to start a [`Mesh`].
 #[derive(Clone, Copy, Debug)]
@@ -71,47 +71,6 @@ pub struct PodListener {
     pub pod: Arc<Pod>,
     /// The socket.
     pub listener: TcpListener,
-}
-
-/// Why the mesh could not start. Each says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum MeshError {
-    /// Workloads that can't be meshed.
-    #[error("{}", lines(.0))]
-    Workloads(Vec<RegistryError>),
-    /// The agent's own namespace.
-    #[error(transparent)]
-    Netns(#[from] NetnsError),
-    /// A pod's sockets.
-    #[error(transparent)]
-    Sockets(#[from] SocketsError),
-    /// The cgroup file system.
-    #[error(transparent)]
-    Cgroups(#[from] CgroupError),
-    /// The agent's own cgroup.
-    #[error(transparent)]
-    OwnCgroup(#[from] OwnCgroupError),
-    /// The kernel programs.
-    #[error(transparent)]
-    Kernel(#[from] KernelError),
-    /// What keeps them there.
-    #[error(transparent)]
-    Pins(#[from] PinsError),
-    /// The thread that tells the kernel that the agent lives.
-    #[error("cannot start the thread that tells the kernel that the agent lives")]
-    Pulse(#[source] std::io::Error),
-    /// Their maps.
-    #[error(transparent)]
-    Tables(#[from] TableError),
-    /// The thread that tells apps of endpoints that are gone.
-    #[error("cannot start the thread that looks after connections whose endpoint is gone")]
-    Evictions(#[source] std::io::Error),
-    /// The thread that reads the programs' log.
-    #[error("cannot start the thread that reads the kernel programs' log")]
-    Log(#[source] std::io::Error),
-    /// The thread that reads their events.
-    #[error("cannot start the thread that reads the kernel programs' events")]
-    Events(#[source] std::io::Error),
 }
 
 /// The running mesh. To be dropped after the last connection: then the programs stay without it, or go, as was configured.
@@ -142,30 +101,6 @@ pub struct Mesh {
     evictor: Evictor,
     pods: Vec<Arc<Pod>>,
     listeners: Vec<PodListener>,
-}
-
-struct Running {
-    member: Member,
-    outbound: [PortBe; 2],
-    inbound: Option<Inbound>,
-    claimed: Claimed,
-    /// What is to be claimed when the kernel learns.
-    next: Claimed,
-}
-
-impl Running {
-    fn claim(&mut self, claimed: Claimed) {
-        self.claimed = claimed;
-        self.tell();
-    }
-
-    /// What could not be told is told again at the next look.
-    fn tell(&mut self) {
-        let done = self.inbound.as_mut().map_or(Ok(()), |inbound| inbound.claim(&self.claimed));
-        if let Err(error) = done {
-            warn!(workload = %self.member.pod.workload.name, %error, "what comes in may be steered by an older configuration");
-        }
-    }
 }
 
 impl Mesh {
@@ -369,57 +304,6 @@ impl Mesh {
         Ok(())
     }
 
-    fn add(&mut self, member: Member) -> Result<(), MeshError> {
-        let options = self.options;
-        let name = &member.pod.workload.name;
-        let outbound = Listeners::open(name, &member.netns, Direction::Outbound, options.workers)?;
-        let ports = [outbound.port(Family::V4), outbound.port(Family::V6)];
-        let workload = kernel_workload(&member.pod, ports);
-        self.outbound.show(&workload, outbound.first())?;
-        self.listen(&member.pod, Direction::Outbound, outbound);
-        let inbound = match member.key {
-            Key::Netns => {
-                let listeners = Listeners::open(name, &member.netns, Direction::Inbound, options.workers)?;
-                for listener in listeners.all() {
-                    if let Err(error) = self.steering.mark(listener.as_fd()) {
-                        warn!(%error, "a listener in a pod is not marked as the agent's: its connections are listed twice");
-                    }
-                }
-                let (inbound, told) = loader::inbound(
-                    &workload,
-                    (member.netns.as_fd(), member.netns.cookie()),
-                    listeners.first(),
-                    self.policies.names(),
-                    options.kernel_log,
-                    Pinning { folder: &self.folder, persist: self.persist },
-                )?;
-                if let (Some(log), Some(ring)) = (&self.log, told.logger) {
-                    log.add(Some(member.pod.id), ring);
-                }
-                match &self.events {
-                    Some(events) => events.add(Some(member.pod.id), told.events),
-                    None => self.rings.push((Some(member.pod.id), told.events)),
-                }
-                self.listen(&member.pod, Direction::Inbound, listeners);
-                Some(inbound)
-            }
-            Key::Cgroup(_) => {
-                warn!(workload = %name, "it shares its network namespace: what comes in to it is not steered");
-                None
-            }
-        };
-        self.pods.push(Arc::clone(&member.pod));
-        // A pod that comes back is told at the next look what those that stayed know.
-        let claimed = self.inbound.of(&member.pod.workload.addresses);
-        self.members.push(Running { member, outbound: ports, inbound, next: claimed.clone(), claimed });
-        Ok(())
-    }
-
-    fn listen(&mut self, pod: &Arc<Pod>, direction: Direction, listeners: Listeners) {
-        let listener = |(worker, listener)| PodListener { worker, direction, pod: Arc::clone(pod), listener };
-        self.listeners.extend(listeners.into_workers().map(listener));
-    }
-
     /// Detaches what an agent before has left and this one has no use for.
     fn forget_other_links(&self) {
         let inbound = self.members.iter().filter(|running| running.inbound.is_some());
@@ -475,23 +359,6 @@ impl fmt::Debug for Mesh {
 /// What of the traffic is accelerated.
 fn directions(accelerate: bool) -> Directions {
     if accelerate { Directions::TO_AGENT.and(Directions::TO_APP).and(Directions::APPS) } else { Directions::default() }
-}
-
-fn kernel_workload(pod: &Pod, [v4, v6]: [PortBe; 2]) -> Workload {
-    let mode = match pod.workload.mode {
-        workload::Mode::Permissive => Mode::Permissive,
-        workload::Mode::Enforce => Mode::Enforce,
-    };
-    Workload::new(pod.id.0, mode, v4, v6)
-}
-
-/// Errors, one to a line, each with its cause.
-fn lines(errors: &[RegistryError]) -> String {
-    let line = |error: &RegistryError| {
-        let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
-        format!("{error}{}", cause.unwrap_or_default())
-    };
-    errors.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Reading the maps back takes a thousand system calls; drift is not urgent.
