@@ -27,7 +27,7 @@ use crate::pod::{Limits, Mesh, MeshError, Options};
 use crate::proxy::{Command, DataThreads, Entry, EntryKey, ServerFirst, ThreadError, Tools};
 use crate::rollout::Rollout;
 use crate::settings;
-use crate::snapshot::Rejected;
+use crate::snapshot::{Need, Rejected};
 use crate::telemetry::{KernelCounter, Telemetry};
 use crate::transport;
 
@@ -65,6 +65,9 @@ pub enum AppError {
     /// The configuration contradicts itself.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Rejected(Vec<Rejected>),
+    /// Something is to come by itself, and nobody brings it.
+    #[error("{} {:?} is needed, and no management server is configured that has it", .0.kind.noun(), .0.name)]
+    NoSource(Need),
 }
 
 /// Runs the agent until it has drained.
@@ -84,9 +87,18 @@ pub fn run(config: Config, settings: &settings::Run) -> Result<Outcome, AppError
 /// # Errors
 /// [`AppError::Rejected`].
 pub fn check(config: &Config) -> Result<(), AppError> {
-    match Rollout::default().apply(config, &HashMap::new(), &mut None::<Mesh>) {
-        rejected if rejected.is_empty() => Ok(()),
-        rejected => Err(AppError::Rejected(rejected)),
+    start(&mut Rollout::default(), config)
+}
+
+/// Makes a configuration live of which everything must be there.
+fn start(rollout: &mut Rollout, config: &Config) -> Result<(), AppError> {
+    let rejected = rollout.apply(config, &HashMap::new(), &mut None::<Mesh>);
+    if !rejected.is_empty() {
+        return Err(AppError::Rejected(rejected));
+    }
+    match rollout.builder().waiting().next() {
+        Some((.., need)) => Err(AppError::NoSource(need.clone())),
+        None => Ok(()),
     }
 }
 
@@ -100,10 +112,7 @@ async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome,
 
     let mut rollout = Rollout::default();
     let mut resolver = Resolver::start(&config.clusters);
-    let rejected = rollout.apply(&config, &HashMap::new(), &mut None::<Mesh>);
-    if !rejected.is_empty() {
-        return Err(AppError::Rejected(rejected));
-    }
+    start(&mut rollout, &config)?;
 
     if config.listeners.is_empty() && config.mesh.workloads.is_empty() {
         tracing::warn!("the configuration has no listeners and no workloads: there is nothing to serve");

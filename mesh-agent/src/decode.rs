@@ -17,6 +17,7 @@ mod http;
 mod http_options;
 mod kind;
 mod listener;
+mod management;
 mod matcher;
 mod mesh;
 mod near;

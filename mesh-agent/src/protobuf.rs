@@ -11,7 +11,7 @@ mod known;
 mod read;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod wire;
 
 use crate::decode::{self, Refusal};

@@ -12,7 +12,7 @@ use crate::model::cluster::Cluster;
 use crate::model::config::Config;
 use crate::model::name::ClusterName;
 use crate::model::service::Shortcuts;
-use crate::snapshot::{Builder, EndpointSet, Publisher, Reader, Rejected, Snapshot};
+use crate::snapshot::{Applied, Builder, Change, EndpointSet, Publisher, Reader, Rejected, Snapshot};
 use crate::tier;
 
 /// Builds snapshots and publishes them.
@@ -45,9 +45,24 @@ impl Rollout {
         endpoints: Arc<EndpointSet>,
         kernel: &mut dyn Shortcuts,
     ) -> bool {
-        let Some(snapshot) = self.builder.with_endpoints(&self.current, cluster, endpoints) else { return false };
-        self.go_live(snapshot, kernel);
-        true
+        let is_there = self.builder.has_cluster(cluster);
+        self.change(vec![Change::Resolved(cluster.clone(), endpoints)], kernel);
+        is_there
+    }
+
+    /// Takes changes in, and makes live at once whatever can be.
+    pub fn change(&mut self, changes: Vec<Change>, kernel: &mut dyn Shortcuts) -> Applied {
+        let mut applied = self.builder.apply(changes);
+        if let Some(snapshot) = applied.snapshot.take() {
+            self.go_live(snapshot, kernel);
+        }
+        applied
+    }
+
+    /// What does not go live yet, and what it waits for.
+    #[must_use]
+    pub fn builder(&self) -> &Builder {
+        &self.builder
     }
 
     /// Tells a kernel side that was not there before what is live.

@@ -10,7 +10,7 @@ mod query;
 mod redirect;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::borrow::Cow;
 

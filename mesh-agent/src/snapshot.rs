@@ -7,6 +7,8 @@
 mod build;
 mod endpoints;
 mod publish;
+mod rejected;
+mod slots;
 #[cfg(test)]
 mod tests;
 
@@ -14,9 +16,11 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-pub use build::{Builder, Rejected};
+pub use build::{Applied, Builder, Change, Need};
 pub use endpoints::{Drop, EndpointSet, Turns};
 pub use publish::{Publisher, Reader};
+pub use rejected::Rejected;
+use slots::Slots;
 
 use crate::model::authz::Rules;
 use crate::model::cluster::Cluster;
@@ -38,15 +42,23 @@ impl ClusterSlot {
     }
 }
 
-/// The configuration at one moment.
+/// The place of a route configuration that comes by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RouteSlot(u32);
+
+impl RouteSlot {
+    fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The configuration at one moment. Copies of it share everything.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     version: u64,
-    listeners: Vec<Arc<LiveListener>>,
-    udp: Vec<LiveUdp>,
-    by_destination: HashMap<(Direction, SocketAddr), usize>,
-    catch_all: HashMap<Direction, usize>,
-    clusters: Vec<Option<Arc<LiveCluster>>>,
+    listeners: Arc<Listeners>,
+    clusters: Slots<LiveCluster>,
+    routes: Slots<RouteTable>,
 }
 
 impl Snapshot {
@@ -59,30 +71,30 @@ impl Snapshot {
     /// All listeners, bound or not.
     #[must_use]
     pub fn listeners(&self) -> &[Arc<LiveListener>] {
-        &self.listeners
+        &self.listeners.all
     }
 
     /// All listeners for UDP.
     #[must_use]
     pub fn udp_listeners(&self) -> &[LiveUdp] {
-        &self.udp
+        &self.listeners.udp
     }
 
     /// The listener of that name.
     #[must_use]
     pub fn listener(&self, name: &ListenerName) -> Option<&Arc<LiveListener>> {
-        self.listeners.iter().find(|listener| listener.config.name == *name)
+        self.listeners.by_name.get(name).map(|&index| &self.listeners.all[index])
     }
 
     /// The cluster of a slot, if it exists now.
     #[must_use]
     pub fn cluster(&self, slot: ClusterSlot) -> Option<&Arc<LiveCluster>> {
-        self.clusters.get(slot.index())?.as_ref()
+        self.clusters.get(slot.index())
     }
 
     /// All clusters that exist now.
     pub fn clusters(&self) -> impl Iterator<Item = &Arc<LiveCluster>> {
-        self.clusters.iter().flatten()
+        self.clusters.iter()
     }
 
     /// The listener for a steered connection: by address and port, then by port alone, then the catch-all, as Envoy finds one
@@ -94,11 +106,34 @@ impl Snapshot {
             IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         };
         let exact = SocketAddr::new(destination.ip(), destination.port());
-        self.by_destination
+        let Listeners { all, by_destination, catch_all, .. } = &*self.listeners;
+        by_destination
             .get(&(direction, exact))
-            .or_else(|| self.by_destination.get(&(direction, SocketAddr::new(any, destination.port()))))
-            .or_else(|| self.catch_all.get(&direction))
-            .map(|&index| &self.listeners[index])
+            .or_else(|| by_destination.get(&(direction, SocketAddr::new(any, destination.port()))))
+            .or_else(|| catch_all.get(&direction))
+            .map(|&index| &all[index])
+    }
+}
+
+/// The listeners of a snapshot, and how one is found.
+#[derive(Debug, Default)]
+struct Listeners {
+    all: Vec<Arc<LiveListener>>,
+    udp: Vec<LiveUdp>,
+    by_name: HashMap<ListenerName, usize>,
+    by_destination: HashMap<(Direction, SocketAddr), usize>,
+    catch_all: HashMap<Direction, usize>,
+}
+
+impl Listeners {
+    fn add(&mut self, live: Arc<LiveListener>) {
+        let index = self.all.len();
+        self.by_name.insert(live.config.name.clone(), index);
+        self.by_destination.insert((live.config.direction, live.config.address), index);
+        if live.config.catch_all {
+            self.catch_all.entry(live.config.direction).or_insert(index);
+        }
+        self.all.push(live);
     }
 }
 
@@ -148,7 +183,32 @@ pub struct HttpChain {
     /// As configured.
     pub config: Arc<HttpConnectionManager>,
     /// Where requests go.
-    pub routes: Arc<RouteTable>,
+    pub routes: Routes,
+}
+
+/// Where the compiled routes of a connection manager are.
+#[derive(Debug)]
+pub enum Routes {
+    /// With the listener, for as long as a connection lasts.
+    Fixed(Arc<RouteTable>),
+    /// In the snapshot of the moment: a request on an old connection takes the newest routes.
+    Discovered {
+        /// Where they are.
+        slot: RouteSlot,
+        /// As they were when the listener went live: for connections that outlive it.
+        first: Arc<RouteTable>,
+    },
+}
+
+impl HttpChain {
+    /// The routes that a request of this moment takes.
+    #[must_use]
+    pub fn table<'a>(&'a self, snapshot: &'a Snapshot) -> &'a RouteTable {
+        match &self.routes {
+            Routes::Fixed(table) => table,
+            Routes::Discovered { slot, first } => snapshot.routes.get(slot.index()).unwrap_or(first),
+        }
+    }
 }
 
 /// A TCP proxy and its clusters.

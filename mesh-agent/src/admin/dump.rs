@@ -7,6 +7,7 @@ mod assignment;
 mod cluster;
 mod http;
 mod listener;
+mod management;
 mod object;
 mod rbac;
 mod route;

@@ -1,5 +1,6 @@
 //! `envoy.config.cluster.v3.Cluster`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::decode::chain::{TRANSPORT_SOCKET, transport_socket};
@@ -8,9 +9,10 @@ use crate::decode::fields::{Fields, read_any};
 use crate::decode::fraction::{PERCENT, percent};
 use crate::decode::http_options::{HTTP1, HTTP2, http2_options, upstream_http1};
 use crate::decode::kind::Kind;
+use crate::decode::management::{CONFIG_SOURCE, config_source};
 use crate::decode::problem::Problem;
 use crate::model::cluster::{
-    BalancePolicy, Cluster, DEFAULT_PANIC_THRESHOLD, Discovery, DnsFamily, TableSize, UpstreamProtocol,
+    BalancePolicy, Cluster, DEFAULT_PANIC_THRESHOLD, Discovery, DnsFamily, Eds, TableSize, UpstreamProtocol,
 };
 use crate::model::name::ClusterName;
 
@@ -24,15 +26,14 @@ const WEIGHTED_LOCALITIES: &str = "envoy.config.cluster.v3.Cluster.CommonLbConfi
 
 const CONSISTENT: &str = "envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig";
 const MAGLEV: &str = "envoy.config.cluster.v3.Cluster.MaglevLbConfig";
-
-const EDS: &str = "endpoint discovery comes with xDS";
+const EDS_CONFIG: &str = "envoy.config.cluster.v3.Cluster.EdsClusterConfig";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REFRESH: Duration = Duration::from_secs(5);
 const REFRESH_AT_LEAST: Duration = Duration::from_millis(1);
 
 pub(crate) fn cluster(fields: &Fields<'_>) -> Option<Cluster> {
     let name = fields.text("name").map(ClusterName::from);
-    let discovery = discovery(fields);
+    let discovery = discovery(fields, name.as_ref());
     let connect_timeout = fields.positive_duration("connect_timeout").unwrap_or(CONNECT_TIMEOUT);
     let common = fields.message("common_lb_config", COMMON, common).unwrap_or_default();
     let balance = balance(fields, common.by_hostname);
@@ -56,15 +57,15 @@ pub(crate) fn cluster(fields: &Fields<'_>) -> Option<Cluster> {
     })
 }
 
-fn discovery(fields: &Fields<'_>) -> Option<Discovery> {
-    fields.one_of(&["type"], &[("cluster_type", "write type: STATIC or STRICT_DNS")]);
-    fields.refuse("eds_cluster_config", EDS);
+fn discovery(fields: &Fields<'_>, name: Option<&ClusterName>) -> Option<Discovery> {
+    fields.one_of(&["type"], &[("cluster_type", "write type: STATIC, STRICT_DNS or EDS")]);
+    let eds = fields.message("eds_cluster_config", EDS_CONFIG, |fields| eds(fields, name));
     let later = [
         ("LOGICAL_DNS", 2, "write STRICT_DNS"),
-        ("EDS", 3, EDS),
         ("ORIGINAL_DST", 4, "what no listener matches is passed through anyway"),
     ];
-    let by_name = fields.choice_or_later("type", &[("STATIC", 0, false), ("STRICT_DNS", 1, true)], &later);
+    let types = [("STATIC", 0, Type::Static), ("STRICT_DNS", 1, Type::Names), ("EDS", 3, Type::Eds)];
+    let kind = fields.choice_or_later("type", &types, &later);
     let family = fields.choice(
         "dns_lookup_family",
         &[
@@ -81,17 +82,42 @@ fn discovery(fields: &Fields<'_>) -> Option<Discovery> {
     {
         at.rule("must be more than 0.001s");
     }
-    // Endpoints of a type that is refused may be anywhere; names are the form that allows most.
-    let names = by_name.unwrap_or(true);
-    let sites = fields.message("load_assignment", ASSIGNMENT, |fields| load_assignment(fields, names));
-    if by_name.is_some() && fields.get("load_assignment", &Kind::Message(ASSIGNMENT)).is_none() {
-        fields.missing("load_assignment");
+    let written = fields.get("load_assignment", &Kind::Message(ASSIGNMENT));
+    let discovered = fields.get("eds_cluster_config", &Kind::Message(EDS_CONFIG));
+    match (kind, &written, &discovered) {
+        (Some(Type::Eds), Some(at), _) => at.rule("endpoints of type EDS come as a resource of their own"),
+        (Some(Type::Eds), None, None) => fields.missing("eds_cluster_config"),
+        (Some(Type::Static | Type::Names), None, _) => fields.missing("load_assignment"),
+        _ => {}
     }
-    by_name?;
+    if let (Some(Type::Static | Type::Names), Some(at)) = (kind, &discovered) {
+        at.rule("only a cluster of type EDS has its endpoints elsewhere");
+    }
+    // Endpoints of a type that is refused may be anywhere; names are the form that allows most.
+    let names = kind != Some(Type::Static);
+    let sites = fields.message("load_assignment", ASSIGNMENT, |fields| load_assignment(fields, names));
+    if kind? == Type::Eds {
+        return eds.map(Discovery::Eds);
+    }
     match sites? {
         Sites::Addresses(assignment) => Some(Discovery::Static(assignment)),
         Sites::Names(hosts) => Some(Discovery::StrictDns { hosts, refresh: refresh.unwrap_or(REFRESH), family }),
     }
+}
+
+/// `Cluster.type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Type {
+    Static,
+    Names,
+    Eds,
+}
+
+/// `name` is the cluster's, by which its endpoints are asked for if nothing else is said.
+fn eds(fields: &Fields<'_>, name: Option<&ClusterName>) -> Option<Eds> {
+    let source = fields.require_message("eds_config", CONFIG_SOURCE, config_source);
+    let service = fields.text("service_name").map(Arc::from).or_else(|| name.map(ClusterName::shared));
+    Some(Eds { service: service?, source: source? })
 }
 
 fn balance(fields: &Fields<'_>, by_hostname: bool) -> BalancePolicy {

@@ -8,13 +8,17 @@ use crate::decode::http_options::{
     COMMON, Common, HTTP_FILTER, HTTP1, HTTP2, common_options, http_filters, http1_options, http2_options,
 };
 use crate::decode::kind::Kind;
+use crate::decode::management::{CONFIG_SOURCE, config_source};
 use crate::decode::route::{ROUTE_CONFIGURATION, route_configuration};
 use crate::decode::unique::Unique;
-use crate::model::filter::{Codec, HttpConnectionManager, ServerHeader};
+use crate::model::filter::{Codec, HttpConnectionManager, Rds, RouteSource, ServerHeader};
+use crate::model::name::RouteConfigName;
 
 pub(crate) const HTTP_CONNECTION_MANAGER: &str =
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 const UPGRADE: &str = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig";
+
+const RDS: &str = "envoy.extensions.filters.network.http_connection_manager.v3.Rds";
 
 const SERVER_NAME: &str = "bowline";
 const STREAM_IDLE: Duration = Duration::from_secs(300);
@@ -22,14 +26,11 @@ const REQUEST_HEADERS_KB: u32 = 60;
 
 pub(crate) fn http_connection_manager(fields: &Fields<'_>) -> Option<HttpConnectionManager> {
     let stat_prefix = fields.require_text("stat_prefix").map(str::to_owned);
-    fields.require_one_of(
-        &["route_config"],
-        &[
-            ("rds", "route discovery comes with xDS; use route_config"),
-            ("scoped_routes", "they come with xDS; use route_config"),
-        ],
-    );
-    let routes = fields.message("route_config", ROUTE_CONFIGURATION, route_configuration);
+    fields.require_one_of(&["route_config", "rds"], &[("scoped_routes", "write route_config or rds")]);
+    let inline = fields.message("route_config", ROUTE_CONFIGURATION, |fields| route_configuration(fields, true));
+    let discovered = fields.message("rds", RDS, rds);
+    let routes = inline.map(|routes| RouteSource::Inline(Arc::new(routes)));
+    let routes = routes.or(discovered.map(RouteSource::Discovered));
     let codecs = [("AUTO", 0, Codec::Auto), ("HTTP1", 1, Codec::Http1), ("HTTP2", 2, Codec::Http2)];
     let codec = fields.choice_or_later("codec_type", &codecs, &[("HTTP3", 3, "HTTP/3 needs QUIC")]).unwrap_or_default();
     let suppress_envoy_headers = http_filters(fields, HTTP_FILTER);
@@ -72,8 +73,14 @@ pub(crate) fn http_connection_manager(fields: &Fields<'_>) -> Option<HttpConnect
         suppress_envoy_headers,
         http2,
         // Last: without routes there is nothing, but everything else has been looked at.
-        routes: Arc::new(routes?),
+        routes: routes?,
     })
+}
+
+fn rds(fields: &Fields<'_>) -> Option<Rds> {
+    let source = fields.require_message("config_source", CONFIG_SOURCE, config_source);
+    let name = fields.require_text("route_config_name").map(RouteConfigName::from);
+    Some(Rds { name: name?, source: source? })
 }
 
 fn upgrades(fields: &Fields<'_>) -> Vec<String> {

@@ -69,7 +69,9 @@ pub fn resource(kind: Kind, root: &Node, found: Vec<ConfigError>) -> Result<Reso
             AnyListener::Tcp(listener) => Resource::Listener(Arc::new(listener)),
             AnyListener::Udp(listener) => Resource::UdpListener(Arc::new(listener)),
         }),
-        Kind::Route => named(fields, route_configuration).map(|it| Resource::Route(Arc::new(it))),
+        Kind::Route => {
+            named(fields, |fields| route_configuration(fields, false)).map(|it| Resource::Route(Arc::new(it)))
+        }
         Kind::ScopedRoute => fields.refuse_all("write route_config or rds"),
         Kind::VirtualHost => fields.refuse_all("write virtual_hosts; they are not discovered one by one yet"),
         Kind::Secret => fields.refuse_all("there is no TLS yet"),

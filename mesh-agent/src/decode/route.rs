@@ -14,10 +14,12 @@ const VIRTUAL_HOST: &str = "envoy.config.route.v3.VirtualHost";
 const ROUTE: &str = "envoy.config.route.v3.Route";
 pub(crate) const LATER: &str = "it is not there yet";
 
-pub(crate) fn route_configuration(fields: &Fields<'_>) -> Option<RouteConfig> {
+/// `inline`: it stands in a listener, and its clusters have to exist before it goes live. Routes that come by themselves wait for
+/// their clusters as well, but not for ever: one that never comes costs its requests a 503, not the others their routes.
+pub(crate) fn route_configuration(fields: &Fields<'_>, inline: bool) -> Option<RouteConfig> {
     let names = Unique::new("virtual host");
     let domains = Unique::new("domain");
-    fields.only_flag("validate_clusters", true);
+    fields.only_flag("validate_clusters", inline);
     fields.only_flag("ignore_port_in_host_matching", false);
     fields.refuse("vhds", "it comes with xDS");
     header_changes(fields);

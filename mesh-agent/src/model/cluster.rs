@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::endpoint::{DnsHost, Endpoint, Roster};
+use crate::model::management::ConfigSource;
 use crate::model::name::ClusterName;
 
 /// One cluster as configured.
@@ -39,6 +40,17 @@ pub enum Discovery {
         /// Which addresses count.
         family: DnsFamily,
     },
+    /// `EDS`: they come as a resource of their own.
+    Eds(Eds),
+}
+
+/// `Cluster.eds_cluster_config`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Eds {
+    /// What the endpoints are asked for by: the cluster's name, if no other is given.
+    pub service: Arc<str>,
+    /// Who has them.
+    pub source: ConfigSource,
 }
 
 /// Endpoints that came by themselves (`envoy.config.endpoint.v3.ClusterLoadAssignment`, by EDS).

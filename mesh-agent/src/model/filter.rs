@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::cluster::Http2Options;
-use crate::model::name::ClusterName;
+use crate::model::management::ConfigSource;
+use crate::model::name::{ClusterName, RouteConfigName};
 use crate::model::route::RouteConfig;
 
 /// The one terminal filter of a chain.
@@ -41,6 +42,24 @@ pub struct WeightedCluster {
     pub weight: u32,
 }
 
+/// Where the routes of a connection manager are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteSource {
+    /// `route_config`: right here.
+    Inline(Arc<RouteConfig>),
+    /// `rds`: they come as a resource of their own.
+    Discovered(Rds),
+}
+
+/// `HttpConnectionManager.rds`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rds {
+    /// What the routes are asked for by.
+    pub name: RouteConfigName,
+    /// Who has them.
+    pub source: ConfigSource,
+}
+
 /// HTTP in, HTTP out (`envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpConnectionManager {
@@ -49,7 +68,7 @@ pub struct HttpConnectionManager {
     /// Which HTTP the client speaks.
     pub codec: Codec,
     /// Where requests go.
-    pub routes: Arc<RouteConfig>,
+    pub routes: RouteSource,
     /// Value of the `server` header. Envoy's default: `envoy`; ours: `bowline`.
     pub server_name: String,
     /// What becomes of the upstream's `server` header.

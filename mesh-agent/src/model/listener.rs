@@ -31,6 +31,13 @@ pub struct Listener {
     pub default_chain: Option<FilterChain>,
 }
 
+impl Listener {
+    /// Every chain, the default one last.
+    pub fn all_chains(&self) -> impl Iterator<Item = &FilterChain> {
+        self.chains.iter().chain(&self.default_chain)
+    }
+}
+
 /// A listener for UDP, which the kernel serves for workloads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UdpListener {

@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use crate::model::filter::WeightedCluster;
 use crate::model::matcher::{FullRegex, StringMatch};
-use crate::model::name::RouteConfigName;
+use crate::model::name::{ClusterName, RouteConfigName};
 
 /// A table of virtual hosts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,19 @@ pub struct RouteConfig {
     pub name: RouteConfigName,
     /// Each domain stands in at most one of them.
     pub virtual_hosts: Vec<VirtualHost>,
+}
+
+impl RouteConfig {
+    /// Every cluster that a route goes to; one may come more than once.
+    pub fn clusters(&self) -> impl Iterator<Item = &ClusterName> {
+        let routes = self.virtual_hosts.iter().flat_map(|host| &host.routes);
+        routes
+            .flat_map(|route| match &route.action {
+                Action::Forward(forward) => forward.clusters.as_slice(),
+                Action::Redirect(_) | Action::Respond(_) => &[],
+            })
+            .map(|cluster| &cluster.name)
+    }
 }
 
 /// Routes for some values of `:authority`.

@@ -1,6 +1,6 @@
 //! What is written as protobuf is read as the YAML would be; and what is no protobuf, or not ours, is refused.
 
-mod encode;
+pub(crate) mod encode;
 mod hostile;
 
 use encode::encode;

@@ -10,7 +10,7 @@ use crate::route::{RequestView, header, path, query};
 use crate::snapshot::{ClusterSlot, WeightedSlots};
 
 /// A compiled route configuration.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RouteTable {
     hosts: Hosts,
     routes: Vec<Vec<CompiledRoute>>,

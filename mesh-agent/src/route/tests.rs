@@ -12,7 +12,7 @@ use crate::model::route::{
 use crate::route::{Outcome, RequestView, RouteTable, location};
 
 /// A request in one line: `GET /path?query host header: value, header: value`.
-struct Request {
+pub(crate) struct Request {
     method: String,
     path: String,
     host: String,
@@ -49,6 +49,11 @@ impl RequestView for Request {
     fn header<'a>(&'a self, name: &'a str) -> impl Iterator<Item = Cow<'a, str>> {
         self.headers.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str().into())
     }
+}
+
+/// A request that only has a path.
+pub(crate) fn get(path: &str) -> Request {
+    Request::parse(&format!("GET {path}"))
 }
 
 fn any_path() -> RouteMatch {

@@ -1,195 +1,249 @@
-//! From configured resources to a snapshot: resolves names, indexes listeners, and keeps what did not change.
+//! From configured resources to snapshots, change by change: a change costs what it changes.
+//!
+//! Pure: what is known in, what is live out. Nothing goes live before it can work (*make before break*): a cluster waits for its
+//! endpoints, a listener for its routes and for its clusters, a route configuration for its clusters, and until then whatever was live
+//! under that name stays. Each waits for one thing at a time ([`Need`]) and is tried again when that comes, or when the caller, who
+//! knows the time, gives it up. All that one call changes goes live at once.
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
+mod cluster;
+mod listener;
+mod route;
+mod waiting;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::model::cluster::{Cluster, Discovery};
-use crate::model::filter::NetworkFilter;
-use crate::model::listener::{FilterChain, Listener, UdpListener};
-use crate::model::name::{ClusterName, ListenerName};
-use crate::route::{self, CompileError, RouteTable};
-use crate::snapshot::{
-    ClusterSlot, EndpointSet, HttpChain, LiveChain, LiveCluster, LiveFilter, LiveListener, LiveUdp, Snapshot, TcpChain,
-};
+use crate::model::cluster::Cluster;
+use crate::model::listener::{Listener, UdpListener};
+use crate::model::management::ConfigSource;
+use crate::model::name::{ClusterName, ListenerName, RouteConfigName};
+use crate::model::resource::{Resource, ResourceKind};
+use crate::route::RouteTable;
+use crate::snapshot::slots::Slots;
+use crate::snapshot::{ClusterSlot, EndpointSet, Listeners, LiveCluster, Rejected, RouteSlot, Snapshot};
+use cluster::Service;
+use listener::{Claim, Configured, Known};
+use route::Discovered;
+use waiting::{Waiter, Waiting};
 
-/// Why a resource is not in the snapshot that was built. Its siblings are.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Rejected {
-    /// It names a cluster that does not exist.
-    #[error("listener {listener}: there is no cluster {cluster}")]
-    NoSuchCluster {
-        /// The listener that was left out.
-        listener: ListenerName,
-        /// The missing one.
-        cluster: ClusterName,
-    },
-    /// Its routes contradict each other.
-    #[error("listener {listener}: {source}")]
-    Routes {
-        /// The listener that was left out.
-        listener: ListenerName,
-        /// What is wrong.
-        source: CompileError,
-    },
-    /// Another listener of its direction has the same address.
-    #[error("listener {listener}: {address} is taken by listener {by}")]
-    AddressTaken {
-        /// The listener that was left out.
-        listener: ListenerName,
-        /// The address both want.
-        address: SocketAddr,
-        /// Who has it.
-        by: ListenerName,
-    },
-    /// It is for UDP, and its datagrams would have to change from IPv4 to IPv6 or back.
-    #[error("listener {listener}: UDP cannot be sent on to {endpoint}, which is of the other address family")]
-    Family {
-        /// The listener that was left out.
-        listener: ListenerName,
-        /// The endpoint.
-        endpoint: SocketAddr,
-    },
-    /// The weights of its clusters do not fit.
-    #[error("listener {listener}: the cluster weights sum to zero or overflow")]
-    Weights {
-        /// The listener that was left out.
-        listener: ListenerName,
-    },
+/// Something that is needed by name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Need {
+    /// What it is.
+    pub kind: ResourceKind,
+    /// Its name.
+    pub name: Arc<str>,
 }
 
-/// Builds snapshots one after another; remembers which slot each cluster name has.
+/// Something that is new.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A resource came, new or changed.
+    Put(Resource),
+    /// A resource is no more. Endpoints and routes that are in use stay, as in Envoy, until who uses them goes.
+    Remove(ResourceKind, Arc<str>),
+    /// What the names of a cluster stand for.
+    Resolved(ClusterName, Arc<EndpointSet>),
+    /// It is not waited for any longer: what needs it goes live without. If it comes later, it is used.
+    GiveUp(Need),
+}
+
+/// What became of some changes.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// The next snapshot, if anything that is live changed.
+    pub snapshot: Option<Snapshot>,
+    /// What is needed from now on, and where it is to be had.
+    pub wanted: Vec<(Need, ConfigSource)>,
+    /// What is not needed any longer.
+    pub unwanted: Vec<Need>,
+    /// What does not fit among the others.
+    pub rejected: Vec<Rejected>,
+}
+
+/// Builds snapshots one after another; remembers which slot each name has.
 #[derive(Debug, Default)]
 pub struct Builder {
-    slots: HashMap<ClusterName, ClusterSlot>,
+    cluster_slots: HashMap<ClusterName, ClusterSlot>,
+    route_slots: HashMap<RouteConfigName, RouteSlot>,
+    clusters: Slots<LiveCluster>,
+    routes: Slots<RouteTable>,
+    listeners: Arc<Listeners>,
+    /// Clusters that wait for their endpoints.
+    warming: HashMap<ClusterName, Arc<Cluster>>,
+    /// Endpoints that come by themselves, by the name they are asked for by.
+    services: HashMap<Arc<str>, Service>,
+    resolved: HashMap<ClusterName, Arc<EndpointSet>>,
+    discovered: HashMap<RouteConfigName, Discovered>,
+    known: HashMap<ListenerName, Known>,
+    claims: HashMap<Claim, ListenerName>,
+    /// How many listeners there have been; they keep their order.
+    count: u64,
+    waiting: Waiting,
+}
+
+/// What one call of [`Builder::apply`] gathers.
+#[derive(Debug, Default)]
+struct Round {
+    is_changed: bool,
+    listeners_changed: bool,
+    /// Needs that came or went, and whether each had been wanted before.
+    touched: BTreeMap<Need, bool>,
+    rejected: Vec<Rejected>,
+    ready: Vec<Waiter>,
 }
 
 impl Builder {
-    /// A snapshot of these listeners and clusters. `resolved` holds the endpoints of clusters whose endpoints are discovered;
-    /// one that is missing there has none yet.
+    /// Takes changes in, in the order that lets the most of them go live: what is referred to first.
+    pub fn apply(&mut self, mut changes: Vec<Change>) -> Applied {
+        changes.sort_by_key(Change::rank);
+        let mut round = Round::default();
+        for change in changes {
+            match change {
+                Change::Put(Resource::Cluster(cluster)) => self.put_cluster(cluster, &mut round),
+                Change::Put(Resource::Endpoints(assignment)) => self.put_endpoints(&assignment, &mut round),
+                Change::Put(Resource::Listener(config)) => self.put_listener(Configured::Tcp(config), &mut round),
+                Change::Put(Resource::UdpListener(config)) => self.put_listener(Configured::Udp(config), &mut round),
+                Change::Put(Resource::Route(config)) => self.put_routes(config, &mut round),
+                Change::Resolved(cluster, endpoints) => self.put_resolved(&cluster, endpoints, &mut round),
+                Change::GiveUp(need) => round.ready.extend(self.waiting.give_up(need)),
+                Change::Remove(ResourceKind::Cluster, name) => self.remove_cluster(&name.into(), &mut round),
+                Change::Remove(ResourceKind::Listener, name) => self.remove_listener(&name.into(), &mut round),
+                Change::Remove(..) => {}
+            }
+            while let Some(waiter) = round.ready.pop() {
+                match waiter {
+                    Waiter::Cluster(name) => self.try_cluster(&name, &mut round),
+                    Waiter::Route(name) => self.try_routes(&name, &mut round),
+                    Waiter::Listener(name) => self.try_listener(&name, &mut round),
+                }
+            }
+        }
+        self.finish(round)
+    }
+
+    fn finish(&mut self, round: Round) -> Applied {
+        if round.listeners_changed {
+            self.listeners = Arc::new(self.index_listeners());
+        }
+        let mut applied = Applied { rejected: round.rejected, ..Applied::default() };
+        for (need, was_wanted) in round.touched {
+            match (was_wanted, self.source(&need)) {
+                (false, Some(source)) => applied.wanted.push((need, source)),
+                (true, None) => applied.unwanted.push(need),
+                _ => {}
+            }
+        }
+        applied.snapshot = (round.is_changed || round.listeners_changed).then(|| self.snapshot());
+        applied
+    }
+
+    /// Everything that is live, as a snapshot.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            version: 0,
+            listeners: Arc::clone(&self.listeners),
+            clusters: self.clusters.clone(),
+            routes: self.routes.clone(),
+        }
+    }
+
+    /// What does not go live yet (kind and name), and what it waits for.
+    pub fn waiting(&self) -> impl Iterator<Item = (ResourceKind, &str, &Need)> {
+        self.waiting.each()
+    }
+
+    /// Whether a cluster is live.
+    #[must_use]
+    pub fn has_cluster(&self, name: &ClusterName) -> bool {
+        self.live_cluster(name).is_some()
+    }
+
+    /// A snapshot of these listeners and clusters and nothing else, all that there will be: a listener without its clusters is
+    /// rejected. `resolved` holds the endpoints of clusters whose endpoints are looked up; one that is missing there has none yet.
     pub fn build(
         &mut self,
         listeners: &[Arc<Listener>],
         clusters: &[Arc<Cluster>],
         resolved: &HashMap<ClusterName, Arc<EndpointSet>>,
     ) -> (Snapshot, Vec<Rejected>) {
-        let mut snapshot = Snapshot::default();
-        for cluster in clusters {
-            let slot = self.slot(&cluster.name);
-            let endpoints = match &cluster.discovery {
-                Discovery::Static(endpoints) => Arc::new(EndpointSet::new(endpoints.clone(), cluster)),
-                Discovery::StrictDns { .. } => resolved.get(&cluster.name).cloned().unwrap_or_default(),
-            };
-            if snapshot.clusters.len() <= slot.index() {
-                snapshot.clusters.resize(slot.index() + 1, None);
-            }
-            snapshot.clusters[slot.index()] =
-                Some(Arc::new(LiveCluster { slot, config: Arc::clone(cluster), endpoints }));
-        }
-        let mut rejected = Vec::new();
-        for listener in listeners {
-            let live = self.listener(&snapshot, listener).and_then(|live| add_listener(&mut snapshot, live));
-            rejected.extend(live.err());
-        }
-        (snapshot, rejected)
+        let names: HashSet<_> = clusters.iter().map(|cluster| &cluster.name).collect();
+        let gone = self.clusters.iter().map(|live| live.name()).chain(self.warming.keys());
+        let gone = gone.filter(|name| !names.contains(name)).map(|name| (ResourceKind::Cluster, name.shared()));
+        let names: HashSet<_> = listeners.iter().map(|listener| &listener.name).collect();
+        let unheard = self.known.keys().filter(|name| !names.contains(name));
+        let unheard = unheard.map(|name| (ResourceKind::Listener, name.shared()));
+        let mut changes: Vec<_> = gone.chain(unheard).map(|(kind, name)| Change::Remove(kind, name)).collect();
+        changes.extend(clusters.iter().map(|cluster| Change::Put(Resource::Cluster(Arc::clone(cluster)))));
+        let known = resolved.iter().map(|(name, endpoints)| Change::Resolved(name.clone(), Arc::clone(endpoints)));
+        changes.extend(known);
+        changes.extend(listeners.iter().map(|listener| Change::Put(Resource::Listener(Arc::clone(listener)))));
+        self.whole(changes)
     }
 
-    /// Adds listeners for UDP to a snapshot that was just built.
-    pub fn add_udp(&self, snapshot: &mut Snapshot, listeners: &[Arc<UdpListener>]) -> Vec<Rejected> {
-        let mut rejected = Vec::new();
-        for config in listeners {
-            match self.udp(snapshot, config) {
-                Ok(live) => snapshot.udp.push(live),
-                Err(why) => rejected.push(why),
-            }
-        }
+    /// The snapshot with listeners for UDP as well, to which the same applies.
+    pub fn add_udp(&mut self, snapshot: &mut Snapshot, listeners: &[Arc<UdpListener>]) -> Vec<Rejected> {
+        let put = |listener: &Arc<UdpListener>| Change::Put(Resource::UdpListener(Arc::clone(listener)));
+        let (next, rejected) = self.whole(listeners.iter().map(put).collect());
+        *snapshot = next;
         rejected
     }
 
-    fn udp(&self, snapshot: &Snapshot, config: &Arc<UdpListener>) -> Result<LiveUdp, Rejected> {
-        let (listener, cluster) = (&config.name, &config.proxy.cluster);
-        let slot = self.slots.get(cluster).copied().filter(|slot| snapshot.cluster(*slot).is_some());
-        let slot =
-            slot.ok_or_else(|| Rejected::NoSuchCluster { listener: listener.clone(), cluster: cluster.clone() })?;
-        let endpoints = snapshot.cluster(slot).map_or(&[][..], |cluster| &cluster.endpoints.endpoints);
-        match endpoints.iter().find(|endpoint| endpoint.address.is_ipv4() != config.address.is_ipv4()) {
-            Some(endpoint) => Err(Rejected::Family { listener: listener.clone(), endpoint: endpoint.address }),
-            None => Ok(LiveUdp { config: Arc::clone(config), cluster: slot }),
+    fn whole(&mut self, changes: Vec<Change>) -> (Snapshot, Vec<Rejected>) {
+        let mut rejected = self.apply(changes).rejected;
+        for (_, listener, need) in self.waiting().filter(|(kind, ..)| *kind == ResourceKind::Listener) {
+            let cluster = ClusterName::from(&*need.name);
+            if need.kind == ResourceKind::Cluster && !self.warming.contains_key(&cluster) {
+                rejected.push(Rejected::NoSuchCluster { listener: listener.into(), cluster });
+            }
+        }
+        (self.snapshot(), rejected)
+    }
+
+    /// Where something is to be had that is needed.
+    fn source(&self, need: &Need) -> Option<ConfigSource> {
+        match need.kind {
+            ResourceKind::Endpoints => self.services.get(&need.name).map(|service| service.source.clone()),
+            ResourceKind::Route => {
+                self.discovered.get(&RouteConfigName::from(&*need.name)).map(|routes| routes.source.clone())
+            }
+            _ => None,
         }
     }
 
-    /// `snapshot` with other endpoints in one cluster; everything else is shared. `None` if that cluster is not in it.
-    #[must_use]
-    pub fn with_endpoints(
-        &self,
-        snapshot: &Snapshot,
-        name: &ClusterName,
-        endpoints: Arc<EndpointSet>,
-    ) -> Option<Snapshot> {
-        let slot = *self.slots.get(name)?;
-        let config = Arc::clone(&snapshot.cluster(slot)?.config);
-        let mut clusters = snapshot.clusters.clone();
-        clusters[slot.index()] = Some(Arc::new(LiveCluster { slot, config, endpoints }));
-        Some(Snapshot {
-            version: 0,
-            listeners: snapshot.listeners.clone(),
-            udp: snapshot.udp.clone(),
-            by_destination: snapshot.by_destination.clone(),
-            catch_all: snapshot.catch_all.clone(),
-            clusters,
+    /// The slot of a cluster's name, which it keeps.
+    fn cluster_slot(&mut self, name: &ClusterName) -> ClusterSlot {
+        let next = u32::try_from(self.cluster_slots.len()).expect("fewer than 2^32 cluster names in one process");
+        *self.cluster_slots.entry(name.clone()).or_insert(ClusterSlot(next))
+    }
+
+    fn route_slot(&mut self, name: &RouteConfigName) -> RouteSlot {
+        let next = u32::try_from(self.route_slots.len()).expect("fewer than 2^32 names of routes in one process");
+        *self.route_slots.entry(name.clone()).or_insert(RouteSlot(next))
+    }
+
+    /// The first of these clusters that is still waited for.
+    fn missing_cluster<'c>(&self, mut names: impl Iterator<Item = &'c ClusterName>) -> Option<Need> {
+        names.find_map(|name| {
+            let need = Need { kind: ResourceKind::Cluster, name: name.shared() };
+            (self.live_cluster(name).is_none() && !self.waiting.has_given_up(&need)).then_some(need)
         })
-    }
-
-    fn slot(&mut self, name: &ClusterName) -> ClusterSlot {
-        let next = u32::try_from(self.slots.len()).expect("fewer than 2^32 cluster names in one process");
-        *self.slots.entry(name.clone()).or_insert(ClusterSlot(next))
-    }
-
-    fn listener(&self, snapshot: &Snapshot, config: &Arc<Listener>) -> Result<LiveListener, Rejected> {
-        let chain = |chain: &FilterChain| self.chain(snapshot, &config.name, chain);
-        Ok(LiveListener {
-            config: Arc::clone(config),
-            chains: config.chains.iter().map(chain).collect::<Result<_, _>>()?,
-            default_chain: config.default_chain.as_ref().map(chain).transpose()?,
-        })
-    }
-
-    fn chain(&self, snapshot: &Snapshot, listener: &ListenerName, chain: &FilterChain) -> Result<LiveChain, Rejected> {
-        let resolve = |name: &ClusterName| {
-            let slot = *self.slots.get(name)?;
-            snapshot.cluster(slot).map(|_| slot)
-        };
-        let reject = |source| match source {
-            CompileError::NoSuchCluster(cluster) => Rejected::NoSuchCluster { listener: listener.clone(), cluster },
-            source => Rejected::Routes { listener: listener.clone(), source },
-        };
-        let filter = match &chain.filter {
-            NetworkFilter::Http(config) => {
-                let routes = RouteTable::compile(&config.routes, &resolve).map_err(reject)?;
-                LiveFilter::Http(Arc::new(HttpChain { config: Arc::clone(config), routes: Arc::new(routes) }))
-            }
-            NetworkFilter::Tcp(config) => {
-                let clusters = route::weighted(&config.clusters, &resolve)
-                    .map_err(reject)?
-                    .ok_or_else(|| Rejected::Weights { listener: listener.clone() })?;
-                LiveFilter::Tcp(Arc::new(TcpChain { config: Arc::clone(config), clusters }))
-            }
-        };
-        Ok(LiveChain { matches: chain.matches.clone(), authorization: chain.authorization.clone(), filter })
     }
 }
 
-fn add_listener(snapshot: &mut Snapshot, live: LiveListener) -> Result<(), Rejected> {
-    let index = snapshot.listeners.len();
-    let (direction, address) = (live.config.direction, live.config.address);
-    if let Some(&other) = snapshot.by_destination.get(&(direction, address)) {
-        let by = snapshot.listeners[other].config.name.clone();
-        return Err(Rejected::AddressTaken { listener: live.config.name.clone(), address, by });
+impl Change {
+    /// Addresses are freed first, then clusters come before what needs them, and go after it.
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Remove(ResourceKind::Listener, _) => 0,
+            Self::Put(Resource::Cluster(_)) => 1,
+            Self::Put(Resource::Endpoints(_)) | Self::Resolved(..) => 2,
+            // Before the routes themselves: only those are taken that a listener asks for.
+            Self::Put(Resource::Listener(_) | Resource::UdpListener(_)) => 3,
+            Self::Put(Resource::Route(_)) => 4,
+            Self::GiveUp(_) => 5,
+            Self::Remove(..) => 6,
+        }
     }
-    snapshot.by_destination.insert((direction, address), index);
-    if live.config.catch_all {
-        snapshot.catch_all.entry(direction).or_insert(index);
-    }
-    snapshot.listeners.push(Arc::new(live));
-    Ok(())
 }

@@ -1,5 +1,7 @@
 //! Building: what is resolved, what is rejected, what is shared.
 
+mod warming;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +11,7 @@ use crate::model::endpoint::{Endpoint, Roster};
 use crate::model::filter::{NetworkFilter, TcpProxy, WeightedCluster};
 use crate::model::flow::Direction;
 use crate::model::listener::{ChainMatch, FilterChain, Listener};
-use crate::snapshot::{Builder, EndpointSet, Rejected};
+use crate::snapshot::{Builder, Change, EndpointSet, Rejected};
 
 fn cluster(name: &str, discovery: Discovery) -> Arc<Cluster> {
     Arc::new(Cluster {
@@ -89,8 +91,8 @@ fn a_bad_listener_leaves_its_siblings() {
     assert_eq!(
         rejected,
         [
-            Rejected::NoSuchCluster { listener: "dangling".into(), cluster: "missing".into() },
             Rejected::AddressTaken { listener: "twin".into(), address: ([10, 0, 0, 1], 80).into(), by: "good".into() },
+            Rejected::NoSuchCluster { listener: "dangling".into(), cluster: "missing".into() },
         ]
     );
 }
@@ -102,12 +104,13 @@ fn new_endpoints_share_everything_else() {
     let (before, _) = builder.build(&listeners, &[dns("a"), dns("b")], &HashMap::new());
     let endpoints =
         Arc::new(EndpointSet::new(Roster { endpoints: vec![endpoint("10.0.0.9:1")], ..Roster::default() }, &dns("b")));
-    let after = builder.with_endpoints(&before, &"b".into(), Arc::clone(&endpoints)).expect("the cluster is there");
+    let resolved = |name: &str| vec![Change::Resolved(name.into(), Arc::clone(&endpoints))];
+    let after = builder.apply(resolved("b")).snapshot.expect("something changed");
     assert!(Arc::ptr_eq(&before.listeners()[0], &after.listeners()[0]));
     let [a, b] = [0, 1].map(|index| after.clusters().nth(index).expect("two clusters"));
     assert!(a.endpoints.endpoints.is_empty());
     assert!(Arc::ptr_eq(&b.endpoints, &endpoints));
-    assert!(builder.with_endpoints(&before, &"none".into(), endpoints).is_none());
+    assert!(builder.apply(resolved("none")).snapshot.is_none());
 }
 
 #[test]

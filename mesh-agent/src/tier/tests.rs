@@ -6,7 +6,7 @@ use super::*;
 use crate::file;
 use crate::model::endpoint::{Endpoint, Roster};
 use crate::model::service::Claimed;
-use crate::snapshot::{Builder, EndpointSet};
+use crate::snapshot::{Builder, Change, EndpointSet};
 
 /// The services of a configuration with clusters `one` and `two` of two endpoints, `heavy` with weights, `six` with IPv6, and
 /// `none`.
@@ -178,7 +178,7 @@ fn udp_goes_to_endpoints_of_its_family() {
         let mut builder = Builder::default();
         let (mut snapshot, _) = builder.build(&config.listeners, &config.clusters, &HashMap::new());
         let rejected = builder.add_udp(&mut snapshot, &config.udp_listeners);
-        let resolved = builder.with_endpoints(&snapshot, &"c".into(), set).expect("the cluster");
+        let resolved = builder.apply(vec![Change::Resolved("c".into(), set)]).snapshot.unwrap_or(builder.snapshot());
         (rejected, services(&snapshot), services(&resolved))
     };
     let endpoint = |address: &str| {

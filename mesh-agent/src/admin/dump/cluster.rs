@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 
 use crate::admin::dump::assignment::{assignment, dns_host, endpoint};
 use crate::admin::dump::http::http2;
+use crate::admin::dump::management::config_source;
 use crate::admin::dump::object::{Object, duration};
 use crate::model::cluster::{
-    BalancePolicy, Cluster, DEFAULT_PANIC_THRESHOLD, Discovery, DnsFamily, Http2Options, UpstreamProtocol,
+    BalancePolicy, Cluster, DEFAULT_PANIC_THRESHOLD, Discovery, DnsFamily, Eds, Http2Options, UpstreamProtocol,
 };
 
 const PROTOCOL_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
@@ -37,6 +38,10 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
                 .set("dns_lookup_family", dns_family(*family)),
             assignment(name, hosts, dns_host),
         ),
+        Discovery::Eds(Eds { service, source }) => {
+            let config = json!({ "service_name": &**service, "eds_config": config_source(source) });
+            return object.set("type", "EDS").set("eds_cluster_config", config).done();
+        }
     };
     object.set("load_assignment", assignment).done()
 }

@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::admin::dump::listener::filter;
+use crate::admin::dump::management::config_source;
 use crate::admin::dump::object::{Object, limit};
 use crate::admin::dump::route::route_config;
 use crate::model::cluster::Http2Options;
-use crate::model::filter::{Codec, HttpConnectionManager, ServerHeader};
+use crate::model::filter::{Codec, HttpConnectionManager, Rds, RouteSource, ServerHeader};
 
 pub(super) fn connection_manager(manager: &HttpConnectionManager) -> Value {
     let codec = match manager.codec {
@@ -19,13 +20,19 @@ pub(super) fn connection_manager(manager: &HttpConnectionManager) -> Value {
         ServerHeader::AppendIfAbsent => "APPEND_IF_ABSENT",
         ServerHeader::PassThrough => "PASS_THROUGH",
     };
+    let (key, routes) = match &manager.routes {
+        RouteSource::Inline(routes) => ("route_config", route_config(routes)),
+        RouteSource::Discovered(Rds { name, source }) => {
+            ("rds", json!({ "route_config_name": name.as_str(), "config_source": config_source(source) }))
+        }
+    };
     let router = Object::typed("envoy.extensions.filters.http.router.v3.Router")
         .set("suppress_envoy_headers", manager.suppress_envoy_headers)
         .done();
     Object::typed("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager")
         .set("stat_prefix", manager.stat_prefix.as_str())
         .set("codec_type", codec)
-        .set("route_config", route_config(&manager.routes))
+        .set(key, routes)
         .set("http_filters", json!([filter("envoy.filters.http.router", router)]))
         .set("server_name", manager.server_name.as_str())
         .set("server_header_transformation", server)

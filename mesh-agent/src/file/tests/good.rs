@@ -7,10 +7,12 @@ use super::{COMPLETE, decode};
 use crate::model::cluster::{Discovery, DnsFamily, Http2Options, UpstreamProtocol};
 use crate::model::config::{Config, Mesh};
 use crate::model::endpoint::{Health, Roster};
-use crate::model::filter::{Codec, HttpConnectionManager, NetworkFilter, ServerHeader, TcpProxy};
+use crate::model::filter::{Codec, HttpConnectionManager, NetworkFilter, RouteSource, ServerHeader, TcpProxy};
 use crate::model::flow::Direction;
 use crate::model::listener::Detect;
-use crate::model::route::{Action, Domain, HostRewrite, IdleTimeout, PathRewrite, RedirectPath, RedirectScheme};
+use crate::model::route::{
+    Action, Domain, HostRewrite, IdleTimeout, PathRewrite, RedirectPath, RedirectScheme, RouteConfig,
+};
 use crate::model::workload::Mode;
 
 const GATEWAY: &str = include_str!("../../../testdata/gateway.yaml");
@@ -43,7 +45,7 @@ fn what_is_not_set_has_envoys_default() {
     assert!(http.generate_request_id && !http.preserve_external_request_id && !http.use_remote_address);
     assert_eq!((http.upgrades.len(), http.http2), (0, Http2Options::default()));
 
-    let Action::Forward(forward) = &http.routes.virtual_hosts[0].routes[0].action else { panic!("forward") };
+    let Action::Forward(forward) = &routes(http).virtual_hosts[0].routes[0].action else { panic!("forward") };
     assert_eq!((forward.timeout, forward.idle_timeout), (seconds(15), IdleTimeout::Inherit));
     assert_eq!(
         (&forward.host, &forward.path, forward.cluster_not_found.as_u16()),
@@ -71,7 +73,7 @@ fn what_is_set_is_taken() {
     assert_eq!((matches.destination_port, matches.source_ports.as_slice()), (Some(80), &[1024, 65535][..]));
     assert_eq!(tcp(&gateway.default_chain.as_ref().unwrap().filter).idle_timeout, None);
 
-    let redis = &config.listeners[1];
+    let redis = &config.listeners[2];
     assert_eq!((redis.bind, redis.direction, redis.address), (false, Direction::Inbound, socket("10.96.0.7:6379")));
     assert_eq!(tcp(&redis.chains[0].filter).clusters.len(), 2);
     assert_eq!(tcp(&redis.chains[0].filter).idle_timeout, seconds(3600));
@@ -80,7 +82,7 @@ fn what_is_set_is_taken() {
     let hundred = Http2Options { max_concurrent_streams: Some(100), ..Http2Options::default() };
     let default = Http2Options::default();
     assert_eq!(
-        protocols[2..],
+        protocols[3..],
         [
             UpstreamProtocol::Http2(hundred),
             UpstreamProtocol::Http1,
@@ -107,7 +109,7 @@ fn routes_are_taken() {
     let http = http(&config, 0);
     assert_eq!(http.upgrades, ["websocket"], "what is not enabled is not there");
     assert!(http.accept_http_10 && http.suppress_envoy_headers);
-    let [shop, _] = http.routes.virtual_hosts.as_slice() else { panic!("two virtual hosts") };
+    let [shop, _] = routes(http).virtual_hosts.as_slice() else { panic!("two virtual hosts") };
     assert_eq!(
         shop.domains[1..],
         [
@@ -171,6 +173,13 @@ fn http(config: &Config, listener: usize) -> &HttpConnectionManager {
     match &config.listeners[listener].chains[0].filter {
         NetworkFilter::Http(http) => http,
         NetworkFilter::Tcp(_) => panic!("TCP"),
+    }
+}
+
+fn routes(http: &HttpConnectionManager) -> &RouteConfig {
+    match &http.routes {
+        RouteSource::Inline(routes) => routes,
+        RouteSource::Discovered(_) => panic!("discovered"),
     }
 }
 

@@ -122,7 +122,8 @@ async fn attempt<D: Downstream>(
     if config.normalize_path || config.merge_slashes {
         path::normalize(config, &mut heads.request)?;
     }
-    let route = chain.routes.find(&heads.request);
+    let snapshot = session.worker.snapshot();
+    let route = chain.table(&snapshot).find(&heads.request);
     if upgrade && !upgrade_allowed(&config.upgrades, route, &heads.request) {
         return Err(ProxyError::client(Kind::Upgrade));
     }
@@ -137,7 +138,6 @@ async fn attempt<D: Downstream>(
             return answer::redirect(session, client, heads, redirect.status, &location, &mut progress.answered).await;
         }
     };
-    let snapshot = session.worker.snapshot();
     let cluster = snapshot
         .cluster(clusters.pick(session.worker.random()))
         .ok_or(ProxyError::agent(Kind::NoCluster(forward.cluster_not_found)))?;

@@ -18,7 +18,7 @@ use crate::model::cluster::{
     BalancePolicy, Cluster, DEFAULT_PANIC_THRESHOLD, Discovery, Http2Options, UpstreamProtocol,
 };
 use crate::model::endpoint::{Endpoint, Roster};
-use crate::model::filter::{Codec, HttpConnectionManager, NetworkFilter, ServerHeader, WeightedCluster};
+use crate::model::filter::{Codec, HttpConnectionManager, NetworkFilter, RouteSource, ServerHeader, WeightedCluster};
 use crate::model::flow::Direction;
 use crate::model::listener::{ChainMatch, FilterChain, Listener};
 use crate::model::route::{
@@ -44,7 +44,7 @@ pub(super) fn manager() -> HttpConnectionManager {
     HttpConnectionManager {
         stat_prefix: "test".into(),
         codec: Codec::Auto,
-        routes: Arc::new(RouteConfig { name: "".into(), virtual_hosts: Vec::new() }),
+        routes: RouteSource::Inline(Arc::new(RouteConfig { name: "".into(), virtual_hosts: Vec::new() })),
         server_name: "bowline".into(),
         server_header: ServerHeader::Overwrite,
         via: None,
@@ -76,7 +76,7 @@ impl World {
     }
 
     pub(super) fn with(endpoint: SocketAddr, protocol: UpstreamProtocol, mut manager: HttpConnectionManager) -> Self {
-        manager.routes = Arc::new(routes());
+        manager.routes = RouteSource::Inline(Arc::new(routes()));
         let cluster = |name: &str, endpoints: Vec<Endpoint>| {
             Arc::new(Cluster {
                 name: name.into(),

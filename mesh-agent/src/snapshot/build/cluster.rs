@@ -1,0 +1,154 @@
+//! Clusters and their endpoints. New endpoints replace one entry of one table.
+
+use std::sync::Arc;
+
+use crate::model::cluster::{Assignment, Cluster, Discovery, Eds};
+use crate::model::management::ConfigSource;
+use crate::model::name::ClusterName;
+use crate::model::resource::ResourceKind;
+use crate::snapshot::build::waiting::Waiter;
+use crate::snapshot::build::{Builder, Need, Round};
+use crate::snapshot::{EndpointSet, LiveCluster};
+
+/// Endpoints that some cluster asks for by name.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) source: ConfigSource,
+    /// As last heard.
+    assignment: Option<Arc<Assignment>>,
+    /// Clusters, live or warming, that use it; one may stand here twice.
+    users: Vec<ClusterName>,
+}
+
+impl Builder {
+    pub(super) fn put_cluster(&mut self, cluster: Arc<Cluster>, round: &mut Round) {
+        let name = cluster.name.clone();
+        // Clusters stand in the order in which they came, live or not.
+        self.cluster_slot(&name);
+        let live = self.live_cluster(&name).map(|live| Arc::clone(&live.config));
+        let newest = self.warming.get(&name).or(live.as_ref());
+        // A control plane says everything again when it says anything.
+        if newest.is_some_and(|newest| **newest == *cluster) {
+            return;
+        }
+        if let Some(eds) = eds(&cluster) {
+            self.use_service(eds, &name, round);
+        }
+        if let Some(superseded) = self.warming.insert(name.clone(), cluster) {
+            self.leave_service(&superseded, round);
+        }
+        self.waiting.release(&Waiter::Cluster(name.clone()));
+        self.try_cluster(&name, round);
+    }
+
+    /// Makes a warming cluster live if it has endpoints.
+    pub(super) fn try_cluster(&mut self, name: &ClusterName, round: &mut Round) {
+        let Some(config) = self.warming.get(name) else { return };
+        let endpoints = match &config.discovery {
+            Discovery::Static(roster) => Arc::new(EndpointSet::new(roster.clone(), config)),
+            Discovery::StrictDns { .. } => self.resolved.get(name).cloned().unwrap_or_default(),
+            Discovery::Eds(Eds { service, .. }) => {
+                let need = Need { kind: ResourceKind::Endpoints, name: Arc::clone(service) };
+                match self.services.get(service).and_then(|service| service.assignment.as_ref()) {
+                    Some(assignment) => Arc::new(EndpointSet::new(assignment.roster.clone(), config)),
+                    None if self.waiting.has_given_up(&need) => Arc::default(),
+                    None => return self.waiting.hold(Waiter::Cluster(name.clone()), need),
+                }
+            }
+        };
+        let Some(config) = self.warming.remove(name) else { return };
+        let before = self.live_cluster(name).map(|live| Arc::clone(&live.config));
+        self.set_live(config, endpoints, round);
+        match before {
+            Some(before) => self.leave_service(&before, round),
+            None => {
+                let need = Need { kind: ResourceKind::Cluster, name: name.shared() };
+                round.ready.extend(self.waiting.arrived(&need));
+            }
+        }
+    }
+
+    pub(super) fn put_endpoints(&mut self, assignment: &Arc<Assignment>, round: &mut Round) {
+        // What no cluster asked for would never be used; it is sent again to who asks.
+        let Some(service) = self.services.get_mut(&assignment.name) else { return };
+        if service.assignment.as_ref().is_some_and(|before| before == assignment) {
+            return;
+        }
+        service.assignment = Some(Arc::clone(assignment));
+        let mut users = service.users.clone();
+        users.dedup();
+        for user in users {
+            let Some(live) = self.live_cluster(&user) else { continue };
+            if eds(&live.config).is_some_and(|eds| eds.service == assignment.name) {
+                let config = Arc::clone(&live.config);
+                let endpoints = EndpointSet::new(assignment.roster.clone(), &config);
+                self.set_live(config, Arc::new(endpoints), round);
+            }
+        }
+        let need = Need { kind: ResourceKind::Endpoints, name: Arc::clone(&assignment.name) };
+        round.ready.extend(self.waiting.arrived(&need));
+    }
+
+    pub(super) fn put_resolved(&mut self, name: &ClusterName, endpoints: Arc<EndpointSet>, round: &mut Round) {
+        let Some(live) = self.live_cluster(name) else { return };
+        if matches!(live.config.discovery, Discovery::StrictDns { .. }) {
+            let config = Arc::clone(&live.config);
+            self.resolved.insert(name.clone(), Arc::clone(&endpoints));
+            self.set_live(config, endpoints, round);
+        }
+    }
+
+    pub(super) fn remove_cluster(&mut self, name: &ClusterName, round: &mut Round) {
+        self.waiting.release(&Waiter::Cluster(name.clone()));
+        self.resolved.remove(name);
+        if let Some(config) = self.warming.remove(name) {
+            self.leave_service(&config, round);
+        }
+        if let Some(config) = self.live_cluster(name).map(|live| Arc::clone(&live.config)) {
+            let slot = self.cluster_slot(name);
+            self.clusters.set(slot.index(), None);
+            round.is_changed = true;
+            self.leave_service(&config, round);
+        }
+    }
+
+    pub(super) fn live_cluster(&self, name: &ClusterName) -> Option<&Arc<LiveCluster>> {
+        self.clusters.get(self.cluster_slots.get(name)?.index())
+    }
+
+    fn set_live(&mut self, config: Arc<Cluster>, endpoints: Arc<EndpointSet>, round: &mut Round) {
+        let slot = self.cluster_slot(&config.name);
+        self.clusters.set(slot.index(), Some(Arc::new(LiveCluster { slot, config, endpoints })));
+        round.is_changed = true;
+    }
+
+    fn use_service(&mut self, eds: &Eds, user: &ClusterName, round: &mut Round) {
+        let need = Need { kind: ResourceKind::Endpoints, name: Arc::clone(&eds.service) };
+        round.touched.entry(need).or_insert(self.services.contains_key(&eds.service));
+        let service = self.services.entry(Arc::clone(&eds.service));
+        let new = || Service { source: eds.source.clone(), assignment: None, users: Vec::new() };
+        service.or_insert_with(new).users.push(user.clone());
+    }
+
+    /// `cluster` is used no longer; nor are the endpoints, if it was the last that asked for them.
+    fn leave_service(&mut self, cluster: &Cluster, round: &mut Round) {
+        let Some(Eds { service: name, .. }) = eds(cluster) else { return };
+        let Some(service) = self.services.get_mut(name) else { return };
+        if let Some(index) = service.users.iter().position(|user| *user == cluster.name) {
+            service.users.remove(index);
+        }
+        if service.users.is_empty() {
+            let need = Need { kind: ResourceKind::Endpoints, name: Arc::clone(name) };
+            self.services.remove(name);
+            self.waiting.forget(&need);
+            round.touched.entry(need).or_insert(true);
+        }
+    }
+}
+
+fn eds(cluster: &Cluster) -> Option<&Eds> {
+    match &cluster.discovery {
+        Discovery::Eds(eds) => Some(eds),
+        Discovery::Static(_) | Discovery::StrictDns { .. } => None,
+    }
+}

@@ -1,0 +1,247 @@
+//! Listeners: names to slots, and who has which address.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::model::filter::{NetworkFilter, RouteSource};
+use crate::model::flow::Direction;
+use crate::model::listener::{FilterChain, Listener, UdpListener};
+use crate::model::name::{ClusterName, ListenerName};
+use crate::route;
+use crate::snapshot::build::waiting::Waiter;
+use crate::snapshot::build::{Builder, Need, Round};
+use crate::snapshot::{HttpChain, Listeners, LiveChain, LiveFilter, LiveListener, LiveUdp, Rejected, Routes, TcpChain};
+
+/// What only one listener can have: connections of a direction, or datagrams, to an address. `None`: UDP.
+pub(super) type Claim = (Option<Direction>, SocketAddr);
+
+/// A listener as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Configured {
+    Tcp(Arc<Listener>),
+    Udp(Arc<UdpListener>),
+}
+
+/// A listener as it is live.
+#[derive(Clone, Debug)]
+enum Live {
+    Tcp(Arc<LiveListener>),
+    Udp(LiveUdp),
+}
+
+/// A listener that there is, or is to be.
+#[derive(Debug)]
+pub(super) struct Known {
+    order: u64,
+    live: Option<Live>,
+    pending: Option<Configured>,
+}
+
+impl Builder {
+    pub(super) fn put_listener(&mut self, config: Configured, round: &mut Round) {
+        let name = config.name().clone();
+        self.count += 1;
+        let new = Known { order: self.count, live: None, pending: None };
+        let known = self.known.entry(name.clone()).or_insert(new);
+        let live = known.live.as_ref().map(Live::config);
+        if known.pending.as_ref().or(live.as_ref()) == Some(&config) {
+            return;
+        }
+        self.use_routes_of(&config, round);
+        let Some(known) = self.known.get_mut(&name) else { return };
+        let superseded = known.pending.replace(config);
+        if let Some(superseded) = superseded {
+            self.leave_routes_of(&superseded, round);
+        }
+        self.waiting.release(&Waiter::Listener(name.clone()));
+        self.try_listener(&name, round);
+    }
+
+    /// Makes a pending listener live if it has all it needs.
+    pub(super) fn try_listener(&mut self, name: &ListenerName, round: &mut Round) {
+        let Some(config) = self.known.get(name).and_then(|known| known.pending.clone()) else { return };
+        if let Some(need) = self.missing(&config) {
+            return self.waiting.hold(Waiter::Listener(name.clone()), need);
+        }
+        let result = self.check_claim(&config).and_then(|()| self.resolve(&config));
+        let Some(known) = self.known.get_mut(name) else { return };
+        known.pending = None;
+        match result {
+            Ok(live) => {
+                let before = known.live.replace(live);
+                if let Some(before) = before.map(|before| before.config()) {
+                    self.claims.remove(&before.claim());
+                    self.leave_routes_of(&before, round);
+                }
+                self.claims.insert(config.claim(), name.clone());
+                round.listeners_changed = true;
+            }
+            Err(rejected) => {
+                if known.live.is_none() {
+                    self.known.remove(name);
+                }
+                self.leave_routes_of(&config, round);
+                round.rejected.push(rejected);
+            }
+        }
+    }
+
+    pub(super) fn remove_listener(&mut self, name: &ListenerName, round: &mut Round) {
+        let Some(known) = self.known.remove(name) else { return };
+        self.waiting.release(&Waiter::Listener(name.clone()));
+        if let Some(config) = known.pending {
+            self.leave_routes_of(&config, round);
+        }
+        if let Some(config) = known.live.map(|live| live.config()) {
+            self.claims.remove(&config.claim());
+            self.leave_routes_of(&config, round);
+            round.listeners_changed = true;
+        }
+    }
+
+    /// The live listeners, to be found by address and by name.
+    pub(super) fn index_listeners(&self) -> Listeners {
+        let mut live: Vec<_> = self.known.values().filter_map(|it| Some((it.order, it.live.as_ref()?))).collect();
+        live.sort_by_key(|(order, _)| *order);
+        let mut listeners = Listeners::default();
+        for (_, live) in live {
+            match live {
+                Live::Tcp(live) => listeners.add(Arc::clone(live)),
+                Live::Udp(live) => listeners.udp.push(live.clone()),
+            }
+        }
+        listeners
+    }
+
+    /// The first thing that a listener can't do without.
+    fn missing(&self, config: &Configured) -> Option<Need> {
+        match config {
+            Configured::Tcp(config) => config.all_chains().find_map(|chain| match &chain.filter {
+                NetworkFilter::Http(http) => match &http.routes {
+                    RouteSource::Inline(routes) => self.missing_cluster(routes.clusters()),
+                    RouteSource::Discovered(rds) => self.missing_routes(&rds.name),
+                },
+                NetworkFilter::Tcp(tcp) => self.missing_cluster(tcp.clusters.iter().map(|cluster| &cluster.name)),
+            }),
+            Configured::Udp(config) => self.missing_cluster([&config.proxy.cluster].into_iter()),
+        }
+    }
+
+    fn check_claim(&self, config: &Configured) -> Result<(), Rejected> {
+        let claim = config.claim();
+        match self.claims.get(&claim).filter(|by| *by != config.name()) {
+            Some(by) => {
+                let (listener, address) = (config.name().clone(), claim.1);
+                Err(Rejected::AddressTaken { listener, address, by: by.clone() })
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn resolve(&mut self, config: &Configured) -> Result<Live, Rejected> {
+        match config {
+            Configured::Tcp(config) => {
+                let mut chain = |chain: &FilterChain| self.chain(&config.name, chain);
+                Ok(Live::Tcp(Arc::new(LiveListener {
+                    config: Arc::clone(config),
+                    chains: config.chains.iter().map(&mut chain).collect::<Result<_, _>>()?,
+                    default_chain: config.default_chain.as_ref().map(chain).transpose()?,
+                })))
+            }
+            Configured::Udp(config) => {
+                let live = self.live_cluster(&config.proxy.cluster);
+                let endpoints = live.map_or(&[][..], |cluster| &cluster.endpoints.endpoints);
+                match endpoints.iter().find(|endpoint| endpoint.address.is_ipv4() != config.address.is_ipv4()) {
+                    Some(endpoint) => {
+                        Err(Rejected::Family { listener: config.name.clone(), endpoint: endpoint.address })
+                    }
+                    None => {
+                        let cluster = self.cluster_slot(&config.proxy.cluster);
+                        Ok(Live::Udp(LiveUdp { config: Arc::clone(config), cluster }))
+                    }
+                }
+            }
+        }
+    }
+
+    fn chain(&mut self, listener: &ListenerName, chain: &FilterChain) -> Result<LiveChain, Rejected> {
+        let filter = match &chain.filter {
+            NetworkFilter::Http(config) => {
+                let routes = match &config.routes {
+                    RouteSource::Inline(routes) => {
+                        let reject = |source| Rejected::Routes { listener: listener.clone(), source };
+                        Routes::Fixed(Arc::new(self.compile(routes).map_err(reject)?))
+                    }
+                    RouteSource::Discovered(rds) => {
+                        let slot = self.route_slot(&rds.name);
+                        let first = self.routes.get(slot.index()).cloned().unwrap_or_default();
+                        Routes::Discovered { slot, first }
+                    }
+                };
+                LiveFilter::Http(Arc::new(HttpChain { config: Arc::clone(config), routes }))
+            }
+            NetworkFilter::Tcp(config) => {
+                for cluster in &config.clusters {
+                    self.cluster_slot(&cluster.name);
+                }
+                let slot = |name: &ClusterName| self.cluster_slots.get(name).copied();
+                let clusters = route::weighted(&config.clusters, &slot).ok().flatten();
+                let clusters = clusters.ok_or_else(|| Rejected::Weights { listener: listener.clone() })?;
+                LiveFilter::Tcp(Arc::new(TcpChain { config: Arc::clone(config), clusters }))
+            }
+        };
+        Ok(LiveChain { matches: chain.matches.clone(), authorization: chain.authorization.clone(), filter })
+    }
+
+    fn use_routes_of(&mut self, config: &Configured, round: &mut Round) {
+        for rds in config.discovered() {
+            self.use_routes(&rds.name, &rds.source, config.name(), round);
+        }
+    }
+
+    fn leave_routes_of(&mut self, config: &Configured, round: &mut Round) {
+        for rds in config.discovered() {
+            self.leave_routes(&rds.name, config.name(), round);
+        }
+    }
+}
+
+impl Configured {
+    fn name(&self) -> &ListenerName {
+        match self {
+            Self::Tcp(config) => &config.name,
+            Self::Udp(config) => &config.name,
+        }
+    }
+
+    fn claim(&self) -> Claim {
+        match self {
+            Self::Tcp(config) => (Some(config.direction), config.address),
+            Self::Udp(config) => (None, config.address),
+        }
+    }
+
+    /// The routes it asks for by name.
+    fn discovered(&self) -> impl Iterator<Item = &crate::model::filter::Rds> {
+        let chains = match self {
+            Self::Tcp(config) => Some(config.all_chains()),
+            Self::Udp(_) => None,
+        };
+        chains.into_iter().flatten().filter_map(|chain| match &chain.filter {
+            NetworkFilter::Http(http) => match &http.routes {
+                RouteSource::Discovered(rds) => Some(rds),
+                RouteSource::Inline(_) => None,
+            },
+            NetworkFilter::Tcp(_) => None,
+        })
+    }
+}
+
+impl Live {
+    fn config(&self) -> Configured {
+        match self {
+            Self::Tcp(live) => Configured::Tcp(Arc::clone(&live.config)),
+            Self::Udp(live) => Configured::Udp(Arc::clone(&live.config)),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Route configurations that come by themselves: each compiled once, whoever uses it.
+
+use std::sync::Arc;
+
+use crate::model::management::ConfigSource;
+use crate::model::name::{ListenerName, RouteConfigName};
+use crate::model::resource::ResourceKind;
+use crate::model::route::RouteConfig;
+use crate::route::RouteTable;
+use crate::snapshot::Rejected;
+use crate::snapshot::build::waiting::Waiter;
+use crate::snapshot::build::{Builder, Need, Round};
+
+/// Routes that some listener asks for by name.
+#[derive(Debug)]
+pub(super) struct Discovered {
+    pub(super) source: ConfigSource,
+    live: Option<Arc<RouteConfig>>,
+    pending: Option<Arc<RouteConfig>>,
+    /// Listeners, live or pending, that use them; one may stand here more than once.
+    users: Vec<ListenerName>,
+}
+
+impl Builder {
+    pub(super) fn put_routes(&mut self, config: Arc<RouteConfig>, round: &mut Round) {
+        let Some(routes) = self.discovered.get_mut(&config.name) else { return };
+        if routes.pending.as_ref().or(routes.live.as_ref()).is_some_and(|newest| **newest == *config) {
+            return;
+        }
+        let name = config.name.clone();
+        routes.pending = Some(config);
+        self.waiting.release(&Waiter::Route(name.clone()));
+        self.try_routes(&name, round);
+    }
+
+    /// Makes pending routes live if their clusters are.
+    pub(super) fn try_routes(&mut self, name: &RouteConfigName, round: &mut Round) {
+        let Some(config) = self.discovered.get(name).and_then(|routes| routes.pending.clone()) else { return };
+        if let Some(need) = self.missing_cluster(config.clusters()) {
+            return self.waiting.hold(Waiter::Route(name.clone()), need);
+        }
+        let table = self.compile(&config);
+        let slot = self.route_slot(name);
+        let Some(routes) = self.discovered.get_mut(name) else { return };
+        routes.pending = None;
+        match table {
+            Ok(table) => {
+                routes.live = Some(config);
+                self.routes.set(slot.index(), Some(Arc::new(table)));
+                round.is_changed = true;
+                round.ready.extend(self.waiting.arrived(&need(name)));
+            }
+            Err(source) => round.rejected.push(Rejected::RouteConfig { name: name.clone(), source }),
+        }
+    }
+
+    /// What a listener needs before it can use these routes. `None`: nothing more.
+    pub(super) fn missing_routes(&self, name: &RouteConfigName) -> Option<Need> {
+        let is_live = self.discovered.get(name).is_some_and(|routes| routes.live.is_some());
+        Some(need(name)).filter(|need| !is_live && !self.waiting.has_given_up(need))
+    }
+
+    pub(super) fn use_routes(
+        &mut self,
+        name: &RouteConfigName,
+        source: &ConfigSource,
+        user: &ListenerName,
+        round: &mut Round,
+    ) {
+        round.touched.entry(need(name)).or_insert(self.discovered.contains_key(name));
+        let new = || Discovered { source: source.clone(), live: None, pending: None, users: Vec::new() };
+        self.discovered.entry(name.clone()).or_insert_with(new).users.push(user.clone());
+    }
+
+    /// A listener does not use these routes any longer; if it was the last, they are forgotten.
+    pub(super) fn leave_routes(&mut self, name: &RouteConfigName, user: &ListenerName, round: &mut Round) {
+        let Some(routes) = self.discovered.get_mut(name) else { return };
+        if let Some(index) = routes.users.iter().position(|other| other == user) {
+            routes.users.remove(index);
+        }
+        if routes.users.is_empty() {
+            self.discovered.remove(name);
+            self.waiting.release(&Waiter::Route(name.clone()));
+            self.waiting.forget(&need(name));
+            let slot = self.route_slot(name);
+            self.routes.set(slot.index(), None);
+            round.is_changed = true;
+            round.touched.entry(need(name)).or_insert(true);
+        }
+    }
+
+    /// The table of these routes; a cluster that is not there has its slot all the same.
+    pub(super) fn compile(&mut self, config: &RouteConfig) -> Result<RouteTable, crate::route::CompileError> {
+        for cluster in config.clusters() {
+            self.cluster_slot(cluster);
+        }
+        RouteTable::compile(config, &|name| self.cluster_slots.get(name).copied())
+    }
+}
+
+fn need(name: &RouteConfigName) -> Need {
+    Need { kind: ResourceKind::Route, name: name.shared() }
+}

@@ -1,0 +1,75 @@
+//! Why a resource that makes sense by itself does not fit among the others.
+
+use std::net::SocketAddr;
+
+use crate::model::name::{ClusterName, ListenerName, RouteConfigName};
+use crate::model::resource::ResourceKind;
+use crate::route::CompileError;
+
+/// Why a resource is not in the snapshot that was built; what it had been before still is. Its siblings are.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// It names a cluster that does not exist, and none will come.
+    #[error("listener {listener}: there is no cluster {cluster}")]
+    NoSuchCluster {
+        /// The listener that was left out.
+        listener: ListenerName,
+        /// The missing one.
+        cluster: ClusterName,
+    },
+    /// Its routes contradict each other.
+    #[error("listener {listener}: {source}")]
+    Routes {
+        /// The listener that was left out.
+        listener: ListenerName,
+        /// What is wrong.
+        source: CompileError,
+    },
+    /// It contradicts itself.
+    #[error("route configuration {name}: {source}")]
+    RouteConfig {
+        /// The one that was left out.
+        name: RouteConfigName,
+        /// What is wrong.
+        source: CompileError,
+    },
+    /// Another listener of its direction has the same address.
+    #[error("listener {listener}: {address} is taken by listener {by}")]
+    AddressTaken {
+        /// The listener that was left out.
+        listener: ListenerName,
+        /// The address both want.
+        address: SocketAddr,
+        /// Who has it.
+        by: ListenerName,
+    },
+    /// It is for UDP, and its datagrams would have to change from IPv4 to IPv6 or back.
+    #[error("listener {listener}: UDP cannot be sent on to {endpoint}, which is of the other address family")]
+    Family {
+        /// The listener that was left out.
+        listener: ListenerName,
+        /// The endpoint.
+        endpoint: SocketAddr,
+    },
+    /// The weights of its clusters do not fit.
+    #[error("listener {listener}: the cluster weights sum to zero or overflow")]
+    Weights {
+        /// The listener that was left out.
+        listener: ListenerName,
+    },
+}
+
+impl Rejected {
+    /// Which resource was left out.
+    #[must_use]
+    pub fn resource(&self) -> (ResourceKind, &str) {
+        match self {
+            Self::RouteConfig { name, .. } => (ResourceKind::Route, name.as_str()),
+            Self::NoSuchCluster { listener, .. }
+            | Self::Routes { listener, .. }
+            | Self::AddressTaken { listener, .. }
+            | Self::Family { listener, .. }
+            | Self::Weights { listener } => (ResourceKind::Listener, listener.as_str()),
+        }
+    }
+}
