@@ -68,7 +68,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 /// What each of the six scenarios does when the suite is asked for by its name: two hundred thousand connections and fifty
 /// gigabytes in all.
-const STRESS: [(&str, &str); 2] = [("MESH_STRESS_CONNECTIONS", "34000"), ("MESH_STRESS_MEGABYTES", "8600")];
+pub(crate) const STRESS: [(&str, u64); 2] = [("MESH_STRESS_CONNECTIONS", 34_000), ("MESH_STRESS_MEGABYTES", 8_600)];
 
 /// Why `suite` cannot run here, after trying to get what it needs.
 fn obstacle(suite: &Suite) -> Option<String> {
@@ -103,7 +103,7 @@ fn cargo_test(arguments: &[String], selection: &Selection) -> Result<Count> {
     if selection.is_stress() {
         command.env("MESH_AGENT_BIN", workspace::target().join("release/mesh-agent"));
         for (name, value) in STRESS.iter().filter(|(name, _)| env::var_os(name).is_none()) {
-            command.env(name, value);
+            command.env(name, value.to_string());
         }
     }
     if peers::is_installed() {

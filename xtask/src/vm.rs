@@ -14,6 +14,7 @@ mod qemu;
 pub(crate) mod record;
 mod report;
 mod soak;
+mod stress;
 
 use std::{
     fs,
@@ -56,11 +57,17 @@ pub(crate) struct Args {
     /// Hold 10,000 connections at once through one pod, instead of all else; on the newest kernel if none is named
     #[arg(long, conflicts_with_all = ["programs", "scenario"])]
     soak: bool,
+    /// A part of the stress suite instead of all else, on each kernel
+    #[arg(long, conflicts_with_all = ["programs", "scenario", "soak"])]
+    stress: bool,
+    /// Which part of the 200,000 connections and 50 GB: one of so many
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..), requires = "stress")]
+    share: u64,
     /// Put what was seen into docs/kernels.json and docs/kernels.md
-    #[arg(long, conflicts_with_all = ["soak", "quick"])]
+    #[arg(long, conflicts_with_all = ["soak", "stress", "quick"])]
     write: bool,
     /// Print what was seen as JSON, and all else to standard error
-    #[arg(long, conflicts_with = "soak")]
+    #[arg(long, conflicts_with_all = ["soak", "stress"])]
     json: bool,
 }
 
@@ -83,6 +90,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
     if args.soak {
         return soak::run(&qemu, kernels.last().context("no kernel")?, &base, &folder);
+    }
+    if args.stress {
+        return stress::run(&qemu, &kernels, &base, &folder, args.share);
     }
     let word = match &args.scenario {
         Some(part) => format!("run=like:{part}"),

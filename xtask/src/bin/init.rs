@@ -28,7 +28,8 @@ fn main() {
     let word = word.as_deref().unwrap_or("all");
     say(&json!({ "up": true }));
     let done = prepare().and_then(|()| match word.split_once(':') {
-        Some(("soak", test)) => one("/bin/netns", test, &["--ignored"], LONGEST_SOAK),
+        Some(("soak", test)) => one("/bin/netns", test, &["--ignored"], &[], LONGEST_SOAK),
+        Some(("stress", numbers)) => stress(numbers),
         _ if word == "programs" => programs(),
         _ => programs().and_then(|()| scenarios(word)),
     });
@@ -54,30 +55,45 @@ fn programs() -> Result<()> {
 }
 
 fn scenarios(word: &str) -> Result<()> {
-    let listed = Command::new(TESTS).args(["--list", "--format", "terse"]).output().context(TESTS)?;
-    let listed = String::from_utf8(listed.stdout).context("names of tests")?;
-    let names: Vec<_> = listed.lines().filter_map(|line| line.strip_suffix(": test")).collect();
-    ensure!(!names.is_empty(), "the test program has no tests");
+    let names = tests_of(TESTS)?;
     let wanted = wanted(&names, word);
     ensure!(!wanted.is_empty(), "no scenario of this name");
     say(&json!({ "existing": names }));
     say(&json!({ "listed": wanted }));
-    wanted.iter().try_for_each(|name| one(TESTS, name, &[], LONGEST_TEST))
+    wanted.iter().try_for_each(|name| one(TESTS, name, &[], &[], LONGEST_TEST))
+}
+
+/// So many connections and megabytes in each test of the suite.
+fn stress(numbers: &str) -> Result<()> {
+    let (connections, megabytes) = numbers.split_once(':').context("stress:CONNECTIONS:MEGABYTES")?;
+    let scale = [("MESH_STRESS_CONNECTIONS", connections), ("MESH_STRESS_MEGABYTES", megabytes)];
+    let names = tests_of(STRESS)?;
+    names.iter().try_for_each(|name| one(STRESS, name, &[], &scale, LONGEST_SOAK))
+}
+
+/// Names of all tests of a program.
+fn tests_of(program: &str) -> Result<Vec<String>> {
+    let listed = Command::new(program).args(["--list", "--format", "terse"]).output().context(program.to_owned())?;
+    let listed = String::from_utf8(listed.stdout).context("names of tests")?;
+    let names: Vec<_> = listed.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect();
+    ensure!(!names.is_empty(), "the test program has no tests");
+    Ok(names)
 }
 
 /// Those that are to run: all, or those with something in their name.
-fn wanted<'a>(names: &[&'a str], word: &str) -> Vec<&'a str> {
+fn wanted<'a>(names: &'a [String], word: &str) -> Vec<&'a str> {
     let part = word.strip_prefix("like:").unwrap_or_default();
-    names.iter().copied().filter(|name| name.contains(part)).collect()
+    names.iter().map(String::as_str).filter(|name| name.contains(part)).collect()
 }
 
 /// Runs one test and says how it went.
-fn one(program: &str, name: &str, more: &[&str], longest: Duration) -> Result<()> {
+fn one(program: &str, name: &str, more: &[&str], scale: &[(&str, &str)], longest: Duration) -> Result<()> {
     let log = "/tmp/test.log";
     let output = File::create(log).context(log)?;
     let started = Instant::now();
     let mut command = Command::new(program);
     command.args([name, "--exact", "--nocapture"]).args(more).env("MESH_AGENT_BIN", AGENT).env("RUST_BACKTRACE", "0");
+    command.envs(scale.iter().copied());
     command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
     let ended = wait(&mut command, longest)?;
     let text = String::from_utf8_lossy(&fs::read(log).context(log)?).into_owned();
@@ -139,6 +155,7 @@ const MARK: &str = "@@ ";
 
 const AGENT: &str = "/bin/mesh-agent";
 const TESTS: &str = "/bin/kernel";
+const STRESS: &str = "/bin/stress";
 
 /// Emulation is slow; what takes longer than this does not end.
 const LONGEST_TEST: Duration = Duration::from_secs(150);

@@ -104,7 +104,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| path.display().to_string())
 }
 
-const SUITES: [&str; 2] = ["kernel", "netns"];
+const SUITES: [&str; 3] = ["kernel", "netns", "stress"];
 
 /// Programs that tests run.
 const TOOLS: [&str; 4] = ["sh", "ip", "bpftool", "ss"];
