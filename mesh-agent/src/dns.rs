@@ -3,14 +3,14 @@
 //! Names are resolved the way the host does it (`getaddrinfo`: hosts file, search domains). A look-up that fails leaves the
 //! endpoints as they are, as Envoy does; one that answers replaces them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::model::cluster::{Cluster, Discovery, DnsFamily};
 use crate::model::endpoint::{DnsHost, Endpoint, Roster};
@@ -29,8 +29,10 @@ pub type Answer = (ClusterName, Option<Arc<EndpointSet>>);
 #[derive(Debug)]
 pub struct Resolver {
     answers: mpsc::Receiver<Answer>,
+    sender: mpsc::Sender<Answer>,
     waiting: HashSet<ClusterName>,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
+    followed: HashMap<ClusterName, AbortHandle>,
 }
 
 impl Resolver {
@@ -38,15 +40,30 @@ impl Resolver {
     #[must_use]
     pub fn start(clusters: &[Arc<Cluster>]) -> Self {
         let (sender, answers) = mpsc::channel(QUEUE);
-        let mut tasks = JoinSet::new();
-        let mut waiting = HashSet::new();
-        for cluster in clusters {
-            if let Discovery::StrictDns { .. } = &cluster.discovery {
-                waiting.insert(cluster.name.clone());
-                tasks.spawn(follow(Arc::clone(cluster), sender.clone()));
-            }
+        let (waiting, tasks, followed) = (HashSet::new(), JoinSet::new(), HashMap::new());
+        let mut resolver = Self { answers, sender, waiting, tasks, followed };
+        clusters.iter().for_each(|cluster| resolver.follow(cluster));
+        resolver
+    }
+
+    /// Looks up the names of a cluster from now on, if it has some; whatever it had before is forgotten.
+    pub fn follow(&mut self, cluster: &Arc<Cluster>) {
+        self.forget(&cluster.name);
+        if matches!(cluster.discovery, Discovery::StrictDns { .. }) {
+            self.waiting.insert(cluster.name.clone());
+            let task = self.tasks.spawn(follow(Arc::clone(cluster), self.sender.clone()));
+            self.followed.insert(cluster.name.clone(), task);
         }
-        Self { answers, waiting, _tasks: tasks }
+    }
+
+    /// The cluster is gone.
+    pub fn forget(&mut self, cluster: &ClusterName) {
+        self.waiting.remove(cluster);
+        if let Some(task) = self.followed.remove(cluster) {
+            task.abort();
+        }
+        // Those that have ended are kept until somebody looks.
+        while self.tasks.try_join_next().is_some() {}
     }
 
     /// Whether some cluster has not been looked up even once.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
@@ -58,8 +59,13 @@ const TELL_AGAIN: Duration = Duration::from_secs(10);
 /// Connections that are accepted after accepting has stopped: as many as may wait.
 const MOST_WAITING: usize = 4096;
 
-/// Accepts until draining starts, then waits for what was accepted.
-pub(super) async fn accept(worker: Rc<Worker>, entry: Entry, listener: TcpListener) {
+/// Accepts until draining starts or the listener is retired, then waits for what was accepted: until the time that `retired` tells.
+pub(super) async fn accept(
+    worker: Rc<Worker>,
+    entry: Entry,
+    listener: TcpListener,
+    retired: oneshot::Receiver<Instant>,
+) {
     let mut connections = JoinSet::new();
     // Until nothing more is accepted: a connection has no guard of its own before that.
     let accepting = worker.drain.active();
@@ -69,10 +75,23 @@ pub(super) async fn accept(worker: Rc<Worker>, entry: Entry, listener: TcpListen
         Entry::Pod(..) => Box::pin(worker.drain.closing()),
     };
     tokio::pin!(over);
+    let retired = async {
+        match retired.await {
+            Ok(end) => end,
+            // Whoever could have told is gone, and so is the thread, soon.
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::pin!(retired);
     let mut told: Option<Instant> = None;
+    let mut deadline = None;
     loop {
         tokio::select! {
             () = &mut over => break,
+            end = &mut retired => {
+                deadline = Some(end);
+                break;
+            }
             Some(ended) = connections.join_next() => report(ended),
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => begin(&mut connections, &worker, &entry, stream, peer),
@@ -92,8 +111,15 @@ pub(super) async fn accept(worker: Rc<Worker>, entry: Entry, listener: TcpListen
         begin(&mut connections, &worker, &entry, stream, peer);
     }
     drop(accepting);
-    while let Some(ended) = connections.join_next().await {
-        report(ended);
+    let rest = async {
+        while let Some(ended) = connections.join_next().await {
+            report(ended);
+        }
+    };
+    match deadline {
+        // What is left then is cut off with the set of tasks.
+        Some(deadline) => drop(tokio::time::timeout_at(deadline, rest).await),
+        None => rest.await,
     }
 }
 

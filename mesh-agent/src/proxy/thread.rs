@@ -9,10 +9,12 @@ use std::net::TcpListener as StdTcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, LocalSet};
+use tokio::time::Instant;
 
 use crate::model::flow::Pod;
 use crate::proxy::accept::{Entry, EntryKey, accept};
@@ -25,6 +27,8 @@ pub enum Command {
     Listen(Entry, StdTcpListener),
     /// Close the sockets of this entry, and every connection that came through them.
     Stop(EntryKey),
+    /// Close the sockets of this entry; the connections that came through them may go on for so long.
+    Retire(EntryKey, Duration),
     /// Reach this pod's addresses inside its namespace.
     AddPod(Arc<Pod>),
     /// No longer do so.
@@ -123,20 +127,27 @@ fn run(tools: Tools, seed: u64, commands: mpsc::Receiver<Command>) {
 
 /// Carries out commands until there can be no more: whoever gave them is gone.
 async fn obey(worker: Rc<Worker>, mut commands: mpsc::Receiver<Command>) {
-    let mut entries: HashMap<EntryKey, Vec<AbortHandle>> = HashMap::new();
+    let mut entries: HashMap<EntryKey, Vec<(AbortHandle, oneshot::Sender<Instant>)>> = HashMap::new();
     while let Some(command) = commands.recv().await {
         match command {
             Command::Listen(entry, listener) => match TcpListener::from_std(listener) {
                 Ok(listener) => {
                     let key = entry.key();
-                    let task = tokio::task::spawn_local(accept(Rc::clone(&worker), entry, listener));
-                    entries.entry(key).or_default().push(task.abort_handle());
+                    let (retire, retired) = oneshot::channel();
+                    let task = tokio::task::spawn_local(accept(Rc::clone(&worker), entry, listener, retired));
+                    entries.entry(key).or_default().push((task.abort_handle(), retire));
                 }
                 Err(error) => tracing::error!(entry = ?entry.key(), %error, "cannot listen"),
             },
             Command::Stop(key) => {
-                for task in entries.remove(&key).into_iter().flatten() {
+                for (task, _) in entries.remove(&key).into_iter().flatten() {
                     task.abort();
+                }
+            }
+            Command::Retire(key, time) => {
+                for (_, retire) in entries.remove(&key).into_iter().flatten() {
+                    // One that has ended has nothing left to retire from.
+                    let _ = retire.send(Instant::now() + time);
                 }
             }
             Command::AddPod(pod) => worker.add_local(&pod),
