@@ -1,5 +1,7 @@
 //! The client of management servers, against servers that behave and servers that do not. Needs no root.
 
+#[path = "xds/agent.rs"]
+mod agent;
 #[path = "xds/client.rs"]
 mod client;
 #[path = "xds/faults.rs"]

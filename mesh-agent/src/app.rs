@@ -5,8 +5,10 @@
 
 mod accelerate;
 mod bind;
+mod dynamic;
 mod memory;
 mod parties;
+mod sockets;
 
 use std::collections::HashMap;
 use std::io;
@@ -22,17 +24,21 @@ use crate::drain::{self, Outcome, Signals, Trigger};
 use crate::kernel::pin;
 use crate::model::config::{Accelerated, Config};
 use crate::model::flow::Pod;
+use crate::model::management::ConfigSource;
+use crate::model::resource::Resource;
 use crate::model::workload::Workload;
 use crate::pod::{Limits, Mesh, MeshError, Options};
 use crate::proxy::{Command, DataThreads, Entry, EntryKey, ServerFirst, ThreadError, Tools};
 use crate::rollout::Rollout;
 use crate::settings;
-use crate::snapshot::{Need, Rejected};
+use crate::snapshot::{Change, Need, Rejected};
 use crate::telemetry::{KernelCounter, Telemetry};
 use crate::transport;
 
 pub use bind::BindError;
+use dynamic::Dynamic;
 use memory::Memory;
+use sockets::Sockets;
 
 /// How long the first look-up of names may hold up the start.
 const WARM_UP: Duration = Duration::from_secs(5);
@@ -65,6 +71,9 @@ pub enum AppError {
     /// The configuration contradicts itself.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Rejected(Vec<Rejected>),
+    /// There is no thread for the client of the management server.
+    #[error("cannot start the client of the management server: {0}")]
+    Client(#[source] io::Error),
     /// Something is to come by itself, and nobody brings it.
     #[error("{} {:?} is needed, and no management server is configured that has it", .0.kind.noun(), .0.name)]
     NoSource(Need),
@@ -87,19 +96,35 @@ pub fn run(config: Config, settings: &settings::Run) -> Result<Outcome, AppError
 /// # Errors
 /// [`AppError::Rejected`].
 pub fn check(config: &Config) -> Result<(), AppError> {
-    start(&mut Rollout::default(), config)
+    start(&mut Rollout::default(), config).map(drop)
 }
 
-/// Makes a configuration live of which everything must be there.
-fn start(rollout: &mut Rollout, config: &Config) -> Result<(), AppError> {
+/// Makes the file's configuration live. Everything must be there, unless something may come from elsewhere: what is wanted of that.
+fn start(rollout: &mut Rollout, config: &Config) -> Result<Vec<(Need, ConfigSource)>, AppError> {
+    if config.dynamic.as_ref().is_some_and(|dynamic| dynamic.ads.is_some()) {
+        let applied = rollout.change(written(config), &mut None::<Mesh>);
+        return if applied.rejected.is_empty() {
+            Ok(applied.wanted)
+        } else {
+            Err(AppError::Rejected(applied.rejected))
+        };
+    }
     let rejected = rollout.apply(config, &HashMap::new(), &mut None::<Mesh>);
     if !rejected.is_empty() {
         return Err(AppError::Rejected(rejected));
     }
     match rollout.builder().waiting().next() {
         Some((.., need)) => Err(AppError::NoSource(need.clone())),
-        None => Ok(()),
+        None => Ok(Vec::new()),
     }
+}
+
+/// What stands in the file, as changes.
+fn written(config: &Config) -> Vec<Change> {
+    let clusters = config.clusters.iter().cloned().map(Resource::Cluster);
+    let listeners = config.listeners.iter().cloned().map(Resource::Listener);
+    let udp = config.udp_listeners.iter().cloned().map(Resource::UdpListener);
+    clusters.chain(listeners).chain(udp).map(Change::Put).collect()
 }
 
 async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome, AppError> {
@@ -112,16 +137,17 @@ async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome,
 
     let mut rollout = Rollout::default();
     let mut resolver = Resolver::start(&config.clusters);
-    start(&mut rollout, &config)?;
+    let wanted = start(&mut rollout, &config)?;
 
-    if config.listeners.is_empty() && config.mesh.workloads.is_empty() {
+    if config.listeners.is_empty() && config.mesh.workloads.is_empty() && config.dynamic.is_none() {
         tracing::warn!("the configuration has no listeners and no workloads: there is nothing to serve");
     }
     let admin_listeners = admin::Listeners::bind(&settings.admin.socket, config.admin)?;
-    let mut bound = Vec::new();
-    for listener in config.listeners.iter().filter(|listener| listener.bind) {
-        bound.push((listener.name.clone(), bind::bind(listener, workers)?));
+    let mut sockets = Sockets::new(workers, settings.drain.timeout);
+    for listener in &config.listeners {
+        sockets.reserve(listener)?;
     }
+    let mut dynamic = Dynamic::start(&config, wanted).map_err(AppError::Client)?;
     let pods = Arc::new(Mutex::new(Vec::new()));
     let acceleration = Arc::new(OnceLock::new());
     let admin = Arc::new(Admin {
@@ -135,7 +161,10 @@ async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome,
     });
     let admin = tokio::spawn(admin.serve(admin_listeners));
 
-    warm_up(&mut rollout, &mut resolver).await;
+    tokio::select! {
+        () = warm_up(&mut rollout, &mut resolver, &mut dynamic, &mut sockets) => {}
+        outcome = signals.drain(&trigger, settings.drain.timeout) => return Ok(outcome),
+    }
     // Not earlier: what is steered from now on waits until the data threads accept it.
     let mut mesh = start_mesh(&config, settings, workers, &acceleration)?;
     if mesh.as_ref().is_some_and(Mesh::accelerates) {
@@ -162,11 +191,7 @@ async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome,
         server_first: Arc::clone(&server_first),
     });
     let threads = DataThreads::start(tools.collect())?;
-    for (name, sockets) in bound {
-        for (index, socket) in sockets.into_iter().enumerate() {
-            threads.send(index, Command::Listen(Entry::Bound(name.clone()), socket)).await?;
-        }
-    }
+    sockets.settle(rollout.current(), &threads).await?;
     if let Some(mesh) = &mut mesh {
         let started = mesh.pods().to_vec();
         serve_pods(&started, mesh, &threads).await?;
@@ -182,7 +207,9 @@ async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome,
 
     let outcome = tokio::select! {
         outcome = signals.drain(&trigger, settings.drain.timeout) => outcome,
-        error = look_after(&mut rollout, &mut resolver, mesh.as_mut(), &threads, &pods, &telemetry, &trigger) => return Err(error.into()),
+        error = look_after(
+            &mut rollout, &mut resolver, &mut dynamic, &mut sockets, mesh.as_mut(), &threads, &pods, &telemetry, &trigger,
+        ) => return Err(error.into()),
     };
     tracing::info!(?outcome, "drained");
     threads.join();
@@ -225,16 +252,32 @@ fn start_mesh(
     Mesh::start(&config.mesh, options).map(Some)
 }
 
-/// Waits for the first answer for every name, but not for ever.
-async fn warm_up(rollout: &mut Rollout, resolver: &mut Resolver) {
+/// Waits for the first answer for every name, and for the management server's first resources, but not for ever.
+async fn warm_up(rollout: &mut Rollout, resolver: &mut Resolver, dynamic: &mut Option<Dynamic>, sockets: &mut Sockets) {
     let deadline = Instant::now() + WARM_UP;
-    while resolver.warming() {
-        let Ok((cluster, endpoints)) = tokio::time::timeout_at(deadline, resolver.next()).await else {
-            tracing::warn!("some names are still being looked up; their clusters have no endpoints yet");
+    let mut names = true;
+    loop {
+        let waits_for_server = dynamic.as_ref().is_some_and(|dynamic| dynamic.is_warming(rollout));
+        if !(waits_for_server || (names && resolver.warming())) {
             return;
-        };
-        if let Some(endpoints) = endpoints {
-            rollout.endpoints(&cluster, endpoints, &mut None::<Mesh>);
+        }
+        tokio::select! {
+            (cluster, endpoints) = resolver.next() => {
+                if let Some(endpoints) = endpoints {
+                    rollout.endpoints(&cluster, endpoints, &mut None::<Mesh>);
+                }
+            }
+            () = tokio::time::sleep_until(deadline), if names => {
+                names = false;
+                if resolver.warming() {
+                    tracing::warn!("some names are still being looked up; their clusters have no endpoints yet");
+                }
+            }
+            event = dynamic::next(dynamic) => {
+                if let Some(dynamic) = dynamic {
+                    dynamic.take(event, rollout, resolver, sockets, &mut None::<Mesh>);
+                }
+            }
         }
     }
 }
@@ -253,9 +296,12 @@ async fn serve_pods(pods: &[Arc<Pod>], mesh: &mut Mesh, threads: &DataThreads) -
 }
 
 /// What goes on while the agent serves. Ends only with an error.
+#[expect(clippy::too_many_arguments, reason = "everything that changes while the agent serves changes here")]
 async fn look_after(
     rollout: &mut Rollout,
     resolver: &mut Resolver,
+    dynamic: &mut Option<Dynamic>,
+    sockets: &mut Sockets,
     mut mesh: Option<&mut Mesh>,
     threads: &DataThreads,
     pods: &Mutex<Vec<Arc<Pod>>>,
@@ -287,6 +333,14 @@ async fn look_after(
                 if let Some(endpoints) = endpoints {
                     tracing::debug!(%cluster, endpoints = endpoints.endpoints.len(), "resolved");
                     rollout.endpoints(&cluster, endpoints, &mut mesh);
+                }
+            }
+            event = dynamic::next(dynamic) => {
+                if let Some(dynamic) = dynamic {
+                    dynamic.take(event, rollout, resolver, sockets, &mut mesh);
+                }
+                if let Err(error) = sockets.settle(rollout.current(), threads).await {
+                    return error;
                 }
             }
             _ = tick.tick() => {

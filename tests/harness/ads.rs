@@ -3,6 +3,7 @@
 //! It stands on the `h2` crate and on messages of its own, so it shares no code with the agent's client. [`plane::Plane`] is the
 //! same server with manners: it holds resources and follows the protocol.
 
+pub mod encode;
 pub mod message;
 pub mod plane;
 

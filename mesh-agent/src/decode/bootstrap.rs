@@ -6,19 +6,20 @@ use std::sync::Arc;
 use crate::decode::address::{ADDRESS, address};
 use crate::decode::at::{Context, HostPath};
 use crate::decode::cluster::{CLUSTER, cluster};
+use crate::decode::dynamic::{DYNAMIC, dynamic};
 use crate::decode::fields::{Fields, decode_root};
+use crate::decode::identity::{NODE, node};
 use crate::decode::kind::Kind;
 use crate::decode::listener::{AnyListener, LISTENER, Listeners, listener};
 use crate::decode::mesh::{MESH, mesh};
 use crate::decode::node::Node;
 use crate::decode::problem::{ConfigError, Problem};
 use crate::decode::unique::Unique;
-use crate::model::config::{Config, Node as Identity};
+use crate::model::config::Config;
 
 const BOOTSTRAP: &str = "envoy.config.bootstrap.v3.Bootstrap";
 const STATIC_RESOURCES: &str = "envoy.config.bootstrap.v3.Bootstrap.StaticResources";
 const ADMIN: &str = "envoy.config.bootstrap.v3.Admin";
-const NODE: &str = "envoy.config.core.v3.Node";
 
 /// What a bootstrap says.
 #[derive(Debug)]
@@ -42,26 +43,31 @@ pub fn bootstrap(root: &Node) -> Decoded {
 }
 
 fn whole(fields: &Fields<'_>, context: &Context) -> Option<Config> {
-    let node = fields.message("node", NODE, |fields| {
-        let text = |name| fields.text(name).unwrap_or_default().to_owned();
-        Some(Identity { id: text("id"), cluster: text("cluster"), ..Identity::default() })
-    });
-    fields.refuse("dynamic_resources", "it comes with xDS; use static_resources");
+    let names = Unique::new("cluster");
     let mut config = Config {
-        node: node.unwrap_or_default(),
+        node: fields.message("node", NODE, node).unwrap_or_default(),
         mesh: fields.message("mesh", MESH, mesh).unwrap_or_default(),
         admin: fields.message("admin", ADMIN, admin),
         ..Config::default()
     };
     fields.message("static_resources", STATIC_RESOURCES, |fields| {
-        static_resources(fields, context, &mut config);
+        static_resources(fields, &names, &mut config);
         Some(())
     });
+    let by_static = context.wanted_clusters.take();
+    config.dynamic = fields.message("dynamic_resources", DYNAMIC, |fields| dynamic(fields, context, &config.clusters));
+    // What the file refers to may come from elsewhere, if clusters do. A management server can't.
+    let may_come = config.dynamic.as_ref().is_some_and(|dynamic| dynamic.clusters.is_some());
+    let wanted = by_static.into_iter().filter(|_| !may_come).chain(context.wanted_clusters.take());
+    for (cluster, place) in wanted {
+        if !names.contains(cluster.as_str()) {
+            context.report(place, Problem::NoSuchCluster(cluster.to_string()));
+        }
+    }
     Some(config)
 }
 
-fn static_resources(fields: &Fields<'_>, context: &Context, config: &mut Config) {
-    let names = Unique::new("cluster");
+fn static_resources(fields: &Fields<'_>, names: &Unique, config: &mut Config) {
     let clusters = fields.messages("clusters", CLUSTER, |fields| {
         // Claimed before the rest is read: a cluster with an error in it is still there to be referred to.
         if let (Some(name), Some(at)) = (fields.require_text("name"), fields.get("name", &Kind::Text)) {
@@ -86,11 +92,6 @@ fn static_resources(fields: &Fields<'_>, context: &Context, config: &mut Config)
         }
     }
     fields.refuse("secrets", "there is no TLS yet");
-    for (cluster, place) in context.wanted_clusters.take() {
-        if !names.contains(cluster.as_str()) {
-            context.report(place, Problem::NoSuchCluster(cluster.to_string()));
-        }
-    }
 }
 
 fn admin(fields: &Fields<'_>) -> Option<SocketAddr> {

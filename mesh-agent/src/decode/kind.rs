@@ -34,6 +34,8 @@ pub(crate) enum Kind {
     List(Box<Kind>),
     /// Free names with values of a kind.
     Map(Box<Kind>),
+    /// Whatever names and values.
+    Free,
     /// An `Any` that holds one of these.
     Any(Vec<&'static str>),
     /// Only this value, because the agent behaves as it says.
@@ -70,6 +72,7 @@ impl fmt::Display for Kind {
             Self::Message(name) => write!(f, "a map ({})", short(name)),
             Self::List(_) => f.write_str("a list"),
             Self::Map(_) => f.write_str("a map"),
+            Self::Free => f.write_str("a map of anything (google.protobuf.Struct)"),
             Self::Any(names) => write!(f, "a map with @type {}", names.join(" or ")),
             Self::Only(value) => write!(f, "only {value}"),
             Self::Refused(why) => write!(f, "nothing: {why}"),

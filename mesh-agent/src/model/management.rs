@@ -14,22 +14,11 @@ pub struct Dynamic {
     pub listeners: Option<ConfigSource>,
 }
 
-/// `envoy.config.core.v3.ConfigSource`.
+/// `envoy.config.core.v3.ConfigSource`: always the one management server (`ads`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigSource {
-    /// Who has the resources.
-    pub origin: Origin,
     /// How long their first coming is waited for; for ever if `None`. Envoy's default: 15 s.
     pub initial_fetch_timeout: Option<Duration>,
-}
-
-/// Who has resources.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// The management server of `ads_config`.
-    Ads,
-    /// A file that is watched (`path_config_source`).
-    File(PathBuf),
 }
 
 /// `envoy.config.core.v3.ApiConfigSource`.

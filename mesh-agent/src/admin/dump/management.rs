@@ -3,16 +3,12 @@
 use serde_json::{Value, json};
 
 use crate::admin::dump::object::{Object, duration};
-use crate::model::management::{ConfigSource, Origin};
+use crate::model::management::ConfigSource;
 
 /// `envoy.config.core.v3.ConfigSource`.
 pub(super) fn config_source(source: &ConfigSource) -> Value {
-    let (key, origin) = match &source.origin {
-        Origin::Ads => ("ads", json!({})),
-        Origin::File(path) => ("path_config_source", json!({ "path": path })),
-    };
     Object::default()
-        .set(key, origin)
+        .set("ads", json!({}))
         .set("resource_api_version", "V3")
         .set("initial_fetch_timeout", duration(source.initial_fetch_timeout.unwrap_or_default()))
         .done()

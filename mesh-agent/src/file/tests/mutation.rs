@@ -8,6 +8,8 @@ use crate::file::yaml;
 const LABELS: &str = "filter_metadata";
 /// Maps whose keys are the user's own.
 const FREE_MAPS: [&str; 3] = ["labels", "policies", "typed_extension_protocol_options"];
+/// The same.
+const FREE: &str = ".node.metadata";
 
 #[test]
 fn a_stranger_in_any_message_is_reported() {
@@ -19,7 +21,7 @@ fn a_stranger_in_any_message_is_reported() {
         let mut path = String::new();
         let found = visit(&mut root, "", &mut |place, value| {
             let Value::Map(entries) = value else { return false };
-            if FREE_MAPS.iter().any(|free| place.ends_with(free)) || place.contains(LABELS) {
+            if FREE_MAPS.iter().any(|free| place.ends_with(free)) || place.contains(LABELS) || place.starts_with(FREE) {
                 return false;
             }
             if left == 0 {
@@ -49,7 +51,7 @@ fn a_wrong_value_anywhere_is_reported_and_hides_no_supported_field() {
         let mut left = target;
         let mut path = String::new();
         let found = visit(&mut root, "", &mut |place, value| {
-            if is_label(place) {
+            if is_label(place) || (place.starts_with(FREE) && place != FREE) {
                 return false;
             }
             if left == 0 {

@@ -8,13 +8,13 @@ use crate::model::cluster::{Assignment, Cluster, Discovery, Eds};
 use crate::model::endpoint::Roster;
 use crate::model::filter::{NetworkFilter, RouteSource};
 use crate::model::flow::Direction;
-use crate::model::management::{ConfigSource, Origin};
+use crate::model::management::ConfigSource;
 use crate::model::resource::{Resource, ResourceKind as Kind};
 use crate::protobuf;
 use crate::snapshot::{Applied, Builder, Change, HttpChain, LiveFilter, Need, Snapshot};
 
 fn source() -> ConfigSource {
-    ConfigSource { origin: Origin::Ads, initial_fetch_timeout: Some(Duration::from_secs(15)) }
+    ConfigSource { initial_fetch_timeout: Some(Duration::from_secs(15)) }
 }
 
 fn eds(name: &str, service: &str) -> Arc<Cluster> {

@@ -1,0 +1,246 @@
+//! The whole agent, fed by a management server: what its clients get, and what the server hears.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use harness::ads::encode::encode;
+use harness::ads::message::{CDS, EDS, LDS, RDS};
+use harness::ads::plane::Plane;
+use harness::agent::{Agent, Options};
+use harness::config::{all_to, http_with, http2_cluster, listener, own_address, with};
+use harness::echo::HttpServer;
+use harness::wire::{Response, Wire};
+use serde_json::{Value, json};
+
+/// An agent, its server, and what is behind it.
+struct Mesh {
+    plane: Plane,
+    agent: Agent,
+    address: SocketAddr,
+    one: HttpServer,
+    two: HttpServer,
+}
+
+impl Mesh {
+    /// With listener, routes, cluster and endpoints, each a resource of its own: everything to `one`.
+    fn start(incremental: bool) -> anyhow::Result<Self> {
+        let plane = Plane::start(own_address(0))?;
+        let (one, two) = (HttpServer::local("one")?, HttpServer::local("two")?);
+        let address = own_address(10000);
+        set(&plane, CDS, &[eds_cluster("a")])?;
+        set(&plane, EDS, &[endpoints("a", &[one.address()])])?;
+        set(&plane, LDS, &[rds_listener("l", address, "r")])?;
+        set(&plane, RDS, &[routes("r", all_to("a"))])?;
+        let agent = Options::no_kernel().start(bootstrap(incremental, plane.address()))?;
+        Ok(Self { plane, agent, address, one, two })
+    }
+
+    fn get(&self) -> anyhow::Result<Response> {
+        get(self.address)
+    }
+
+    /// Who answers now.
+    fn who(&self) -> anyhow::Result<String> {
+        who(self.address)
+    }
+}
+
+fn get(address: SocketAddr) -> anyhow::Result<Response> {
+    let mut wire = Wire::connect(address)?;
+    wire.send("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")?;
+    wire.response()
+}
+
+fn who(address: SocketAddr) -> anyhow::Result<String> {
+    let response = get(address)?;
+    ensure!(response.status == 200, "{} {}", response.status, response.text());
+    let answer: Value = serde_json::from_slice(&response.body)?;
+    Ok(answer["server"].as_str().context("a name")?.to_owned())
+}
+
+/// Sends resources of a kind in one push; answers its version.
+fn set(plane: &Plane, kind: &'static str, resources: &[Value]) -> anyhow::Result<u64> {
+    let message = kind.rsplit('/').next().unwrap_or_default();
+    let encoded = resources.iter().map(|value| {
+        let name = value.get("name").or(value.get("cluster_name")).and_then(Value::as_str).context("a name")?;
+        Ok((name.to_owned(), encode(message, value)?))
+    });
+    Ok(plane.set(kind, encoded.collect::<anyhow::Result<Vec<_>>>()?))
+}
+
+fn bootstrap(incremental: bool, plane: SocketAddr) -> Value {
+    json!({
+        "node": { "id": "test", "cluster": "test" },
+        "static_resources": { "clusters": [http2_cluster("plane", &[plane])] },
+        "dynamic_resources": {
+            "ads_config": {
+                "api_type": if incremental { "DELTA_GRPC" } else { "GRPC" },
+                "transport_api_version": "V3",
+                "grpc_services": [{ "envoy_grpc": { "cluster_name": "plane" } }],
+            },
+            "cds_config": ads(),
+            "lds_config": ads(),
+        },
+    })
+}
+
+fn ads() -> Value {
+    json!({ "ads": {}, "resource_api_version": "V3" })
+}
+
+fn eds_cluster(name: &str) -> Value {
+    json!({ "name": name, "type": "EDS", "connect_timeout": "1s", "eds_cluster_config": { "eds_config": ads() } })
+}
+
+fn endpoints(cluster: &str, addresses: &[SocketAddr]) -> Value {
+    let endpoint = |address: &SocketAddr| {
+        let address = json!({ "address": address.ip().to_string(), "port_value": address.port() });
+        json!({ "endpoint": { "address": { "socket_address": address } } })
+    };
+    let endpoints: Vec<_> = addresses.iter().map(endpoint).collect();
+    json!({ "cluster_name": cluster, "endpoints": [{ "lb_endpoints": endpoints }] })
+}
+
+fn rds_listener(name: &str, address: SocketAddr, routes: &str) -> Value {
+    let rds = json!({ "route_config_name": routes, "config_source": ads() });
+    let filter = http_with(json!([]), json!({ "route_config": null, "rds": rds }));
+    with(listener(address, filter), json!({ "name": name }))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "callers build the parts in place")]
+fn routes(name: &str, routes: Value) -> Value {
+    json!({ "name": name, "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": routes }] })
+}
+
+/// Waits until `is` says so.
+fn eventually(what: &str, mut is: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !is() {
+        assert!(Instant::now() < deadline, "not within 10 s: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_request_goes_where_four_resources_say_and_changes_with_each() -> anyhow::Result<()> {
+    for incremental in [false, true] {
+        let mut mesh = Mesh::start(incremental)?;
+        assert_eq!(mesh.who()?, "one", "ready means live");
+        // Endpoints.
+        let version = set(&mesh.plane, EDS, &[endpoints("a", &[mesh.two.address()])])?;
+        assert_eq!(mesh.plane.answer(EDS, version)?, None);
+        assert_eq!(mesh.who()?, "two", "an ACK means live");
+        // Routes, to a cluster that is new: make before break.
+        set(&mesh.plane, CDS, &[eds_cluster("b")])?;
+        let version = set(&mesh.plane, EDS, &[endpoints("b", &[mesh.one.address()])])?;
+        assert_eq!(mesh.plane.answer(EDS, version)?, None);
+        let version = set(&mesh.plane, RDS, &[routes("r", all_to("b"))])?;
+        assert_eq!(mesh.plane.answer(RDS, version)?, None);
+        assert_eq!(mesh.who()?, "one");
+        // The listener, to an address that is new.
+        let elsewhere = own_address(10000);
+        let version = set(&mesh.plane, LDS, &[rds_listener("l", elsewhere, "r")])?;
+        assert_eq!(mesh.plane.answer(LDS, version)?, None);
+        eventually("the new address serves", || who(elsewhere).is_ok_and(|who| who == "one"));
+        eventually("the old address is closed", || Wire::connect(mesh.address).is_err());
+        // And gone.
+        let version = mesh.plane.remove(LDS, &["l"]);
+        assert_eq!(mesh.plane.answer(LDS, version)?, None);
+        eventually("the listener is gone", || Wire::connect(elsewhere).is_err());
+        mesh.agent.stop()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_bad_resource_is_refused_with_its_place_and_changes_nothing() -> anyhow::Result<()> {
+    for incremental in [false, true] {
+        let mesh = Mesh::start(incremental)?;
+        let bad = with(eds_cluster("a"), json!({ "circuit_breakers": { "per_host_thresholds": [{}] } }));
+        let version = set(&mesh.plane, CDS, &[bad, eds_cluster("c")])?;
+        let why = mesh.plane.answer(CDS, version)?.context("it is refused")?;
+        assert!(why.contains("cluster \"a\"") && why.contains("circuit_breakers"), "{why}");
+        assert_eq!(mesh.who()?, "one", "what was live stays");
+        // Its sibling went live: its endpoints are asked for.
+        let version = set(&mesh.plane, EDS, &[endpoints("c", &[mesh.two.address()])])?;
+        assert_eq!(mesh.plane.answer(EDS, version)?, None);
+        let version = set(&mesh.plane, RDS, &[routes("r", all_to("c"))])?;
+        assert_eq!(mesh.plane.answer(RDS, version)?, None);
+        assert_eq!(mesh.who()?, "two");
+    }
+    Ok(())
+}
+
+#[test]
+fn an_address_that_is_taken_is_refused_by_the_listener_that_wants_it() -> anyhow::Result<()> {
+    let mesh = Mesh::start(true)?;
+    let taken = std::net::TcpListener::bind(own_address(0))?;
+    let version = set(&mesh.plane, LDS, &[rds_listener("x", taken.local_addr()?, "r")])?;
+    let why = mesh.plane.answer(LDS, version)?.context("it is refused")?;
+    assert!(why.contains("\"x\"") && why.contains("in use"), "{why}");
+    assert_eq!(mesh.who()?, "one");
+    Ok(())
+}
+
+#[test]
+fn without_its_server_the_agent_serves_on_and_catches_up_later() -> anyhow::Result<()> {
+    for incremental in [false, true] {
+        let mesh = Mesh::start(incremental)?;
+        mesh.plane.disconnect();
+        assert_eq!(mesh.who()?, "one");
+        mesh.plane.wait_for_streams(2)?;
+        let version = set(&mesh.plane, EDS, &[endpoints("a", &[mesh.two.address()])])?;
+        assert_eq!(mesh.plane.answer(EDS, version)?, None);
+        assert_eq!(mesh.who()?, "two");
+        // What is gone when it comes back is gone.
+        let version = mesh.plane.remove(LDS, &["l"]);
+        assert_eq!(mesh.plane.answer(LDS, version)?, None);
+        eventually("the listener is gone", || mesh.get().is_err());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_server_that_comes_late_is_waited_for_and_a_signal_ends_the_wait() -> anyhow::Result<()> {
+    let nobody = own_address(1);
+    let mut agent = Options::no_kernel().begin(bootstrap(true, nobody))?;
+    eventually("it tells", || agent.log().contains("no stream to the management server"));
+    assert!(!agent.admin().is_ready());
+    agent.stop()?;
+
+    let address = own_address(7000);
+    let agent = Options::no_kernel().begin(bootstrap(true, address))?;
+    eventually("it tells", || agent.log().contains("no stream to the management server"));
+    let _plane = Plane::start(address)?;
+    eventually("it is ready", || agent.admin().is_ready());
+    Ok(())
+}
+
+#[test]
+fn connections_of_a_listener_that_goes_may_finish() -> anyhow::Result<()> {
+    let mesh = Mesh::start(true)?;
+    let mut busy = Wire::connect(mesh.address)?;
+    busy.send("GET /slow?ms=500 HTTP/1.1\r\nhost: a\r\n\r\n")?;
+    eventually("it is under way", || mesh.one.seen().iter().any(|line| line.contains("/slow")));
+    let version = mesh.plane.remove(LDS, &["l"]);
+    assert_eq!(mesh.plane.answer(LDS, version)?, None);
+    eventually("nobody new comes in", || Wire::connect(mesh.address).is_err());
+    assert_eq!(busy.response()?.status, 200);
+    Ok(())
+}
+
+#[test]
+fn a_listener_waits_for_its_routes_and_a_new_one_keeps_the_old_meanwhile() -> anyhow::Result<()> {
+    let mesh = Mesh::start(true)?;
+    mesh.plane.hold(RDS, true);
+    set(&mesh.plane, RDS, &[routes("other", all_to("a"))])?;
+    let version = set(&mesh.plane, LDS, &[rds_listener("l", mesh.address, "other")])?;
+    assert_eq!(mesh.plane.answer(LDS, version)?, None);
+    for _ in 0..20 {
+        assert_eq!(mesh.who()?, "one", "the old one serves until the new one can");
+    }
+    mesh.plane.hold(RDS, false);
+    assert_eq!(mesh.who()?, "one");
+    Ok(())
+}
