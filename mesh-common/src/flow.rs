@@ -49,8 +49,9 @@ pub struct FlowKey {
     pub source_port: PortBe,
     /// Port of the side that accepts.
     pub destination_port: PortBe,
-    /// Zero.
-    pub pad: u32,
+    /// Which of the connections that have had these ends, one after the other; zero where there is only one. A socket can be open longer
+    /// than its connection keeps its port.
+    pub number: u32,
 }
 
 /// The end of a connection that is hidden behind the agent. It lies with the socket (`BPF_MAP_TYPE_SK_STORAGE`) and dies with
@@ -218,7 +219,14 @@ impl FlowKey {
         (source, source_port): (Addr, PortBe),
         (destination, destination_port): (Addr, PortBe),
     ) -> Self {
-        Self { netns, source, destination, source_port, destination_port, pad: 0 }
+        Self { netns, source, destination, source_port, destination_port, number: 0 }
+    }
+
+    /// The same ends' connection of which this is the number of the connecting side's first byte.
+    #[inline(always)]
+    #[must_use]
+    pub const fn numbered(self, number: u32) -> Self {
+        Self { number, ..self }
     }
 }
 

@@ -139,5 +139,7 @@ pub const PROGRAMS_FOLDER: &str = "programs";
 
 /// What an agent of this version does with the maps of an older one, by that one's version: those named have kept layout and
 /// meaning, and are kept with what they hold; the others are made anew. A version that is not here is refused.
-pub const KEPT_OF: [(u32, &[&str]); 3] = [(8, UNCHANGED), (9, UNCHANGED), (10, UNCHANGED)];
-const UNCHANGED: &[&str] = &[NETNS, CGROUPS, LOCALS, SERVICES, CHOICES, FLOWS, SOCKETS, LEGS, PAIRS];
+pub const KEPT_OF: [(u32, &[&str]); 4] = [(8, KEPT_TO_10), (9, KEPT_TO_10), (10, KEPT_TO_10), (11, KEPT_OF_11)];
+const KEPT_TO_10: &[&str] = &[NETNS, CGROUPS, LOCALS, SERVICES, CHOICES, FLOWS, SOCKETS, LEGS, PAIRS];
+const KEPT_OF_11: &[&str] =
+    &[NETNS, CGROUPS, LOCALS, KEPT, HANDSHAKES, SERVICES, CHOICES, FLOWS, SOCKETS, LEGS, PAIRS, EVENTS];

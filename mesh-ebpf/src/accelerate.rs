@@ -6,9 +6,9 @@
 //! counter of the socket; the second, and everything else that TCP sends, asks for the room that options leave in a segment,
 //! which is an event too. Either leaves the direction to TCP, for good.
 //!
-//! The connecting side is first: it files the connection under its tuple, with the numbers of the next bytes both ways. The
-//! accepting side must find it there with the same numbers. So no two ends of different connections are ever joined, whatever
-//! addresses were used twice. Where the agent is not between, both ends are in namespaces of their own, and each finds the other's by the
+//! The connecting side is first: it files the connection under its tuple and the number of its next byte. The accepting side must find
+//! it there, with the same number of its own. So no two ends of different connections are ever joined, whatever addresses were used
+//! twice; and one whose app has not read all yet keeps its entry when the next connection uses its ports. Where the agent is not between, both ends are in namespaces of their own, and each finds the other's by the
 //! address it talks to.
 
 use aya_ebpf::bindings::{
@@ -57,8 +57,9 @@ fn connected(ctx: &SockOpsContext) {
     if paths[0] == Path::Tcp && paths[1] == Path::Tcp {
         return;
     }
-    let (own, peer) = (FlowKey::new(netns, local, remote), FlowKey::new(other, remote, local));
     let (next_to_send, next_to_receive) = numbers(ctx);
+    let own = FlowKey::new(netns, local, remote).numbered(next_to_send);
+    let peer = FlowKey::new(other, remote, local).numbered(next_to_send);
     if PAIRS.insert(own, Pair::new(next_to_send, next_to_receive, paths), 0).is_err() {
         return count(Counter::AccelerationFull);
     }
@@ -75,9 +76,10 @@ fn accepted(ctx: &SockOpsContext) {
     let Some(socket) = socket(ctx) else { return };
     let (local, remote) = ends(ctx);
     let netns = netns(ctx);
-    let own = FlowKey::new(netns, local, remote);
+    let (next_to_send, next_to_receive) = numbers(ctx);
+    let own = FlowKey::new(netns, local, remote).numbered(next_to_receive);
     // The agent is in the app's namespace; another workload is where its address is at home.
-    let mut peer = FlowKey::new(netns, remote, local);
+    let mut peer = FlowKey::new(netns, remote, local).numbered(next_to_receive);
     let mut found = PAIRS.get_ptr_mut(peer);
     if found.is_none() {
         let Some(home) = home_of(remote.0) else { return };
@@ -88,7 +90,6 @@ fn accepted(ctx: &SockOpsContext) {
     // SAFETY: the map's place of this connection, of which this field is this side's; the kernel keeps the memory of an entry that goes
     // until this program has run.
     let pair = unsafe { &mut *pair };
-    let (next_to_send, next_to_receive) = numbers(ctx);
     if pair.is_accepted_as(next_to_send, next_to_receive) {
         pair.enter();
         enter(ctx, socket, Leg::new(own, peer, Side::Accepting, pair.begins(Side::Accepting)));

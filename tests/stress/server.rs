@@ -9,7 +9,7 @@ use std::thread;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::plan::{Plan, Random, Scale, Talk};
-use crate::stream::{Patient, Text, prepare, read_head};
+use crate::stream::{Idle, Patient, Text, prepare, read_head};
 
 /// What the server saw.
 #[derive(Debug, Default)]
@@ -103,7 +103,14 @@ fn serve_bytes(stream: &TcpStream, scale: Scale, text: &Text, seen: &Seen, known
 
 fn serve_http(stream: &TcpStream, scale: Scale, text: &Text, seen: &Seen) -> Result<()> {
     prepare(stream)?;
-    while let Some((head, length)) = read_head(stream)? {
+    loop {
+        let (head, length) = match read_head(stream) {
+            Ok(Some(head)) => head,
+            Ok(None) => return Ok(()),
+            // The agent keeps connections for requests to come. Of a request that never came, its client tells.
+            Err(error) if error.is::<Idle>() => return Ok(()),
+            Err(error) => return Err(error),
+        };
         let mut path = head.split_whitespace().nth(1).unwrap_or_default().split('/').skip(1);
         let mut number = || -> Result<u64> { Ok(path.next().context("a number")?.parse()?) };
         let (id, turn) = (number()?, number()? as usize);
@@ -118,7 +125,6 @@ fn serve_http(stream: &TcpStream, scale: Scale, text: &Text, seen: &Seen) -> Res
         text.cursor(id, way_down).send(stream, back, &plan, &mut random)?;
         seen.bytes.fetch_add(there, Ordering::Relaxed);
     }
-    Ok(())
 }
 
 pub(crate) fn is_reset(error: &anyhow::Error) -> bool {

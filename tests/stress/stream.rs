@@ -120,14 +120,30 @@ pub(crate) fn prepare(stream: &TcpStream) -> Result<()> {
     Ok(())
 }
 
+/// Nothing came where a head may begin.
+#[derive(Debug)]
+pub(crate) struct Idle;
+
+impl std::fmt::Display for Idle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HANG: no head came")
+    }
+}
+
+impl std::error::Error for Idle {}
+
 /// Reads up to the end of an HTTP head; answers it and the value of its `content-length`.
 pub(crate) fn read_head(from: &TcpStream) -> Result<Option<(String, u64)>> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
-        if Patient(from).read(&mut byte)? == 0 {
-            ensure!(head.is_empty(), "a head was cut off");
-            return Ok(None);
+        match Patient(from).read(&mut byte) {
+            Ok(0) => {
+                ensure!(head.is_empty(), "a head was cut off");
+                return Ok(None);
+            }
+            Err(error) if error.kind() == ErrorKind::TimedOut && head.is_empty() => bail!(Idle),
+            result => drop(result?),
         }
         head.push(byte[0]);
         ensure!(head.len() < 8192, "a head without an end");
