@@ -79,9 +79,12 @@ fn connected_udp_moves_to_another_endpoint() -> anyhow::Result<()> {
         wait(&rig, "evicted_udp", n as u64 + 1);
         let (peer, answers) = client.join().expect("no panic")?;
         assert_eq!(peer, service);
+        // An answer of the old endpoint that was under way when the socket moved is dropped by the kernel: at most one, as each is waited for.
+        let (answers, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer[1] != "error");
+        assert!(lost.len() <= 1, "{lost:?}");
         let strangers: Vec<_> = answers.iter().filter(|answer| answer[1] != service).collect();
         assert!(strangers.is_empty(), "{strangers:?} of {}", answers.len());
-        let (first, last) = (&answers[0][2], &answers[149][2]);
+        let (first, last) = (&answers[0][2], &answers[answers.len() - 1][2]);
         assert_eq!((first, last), (&at[0].to_string(), &at[1].to_string()));
         let moves = answers.windows(2).filter(|pair| pair[0][2] != pair[1][2]).count();
         assert_eq!((moves, rig.count("evictions_missed")), (1, 0));

@@ -48,17 +48,17 @@ pub(crate) struct Args {
     /// Load the programs and run no scenarios
     #[arg(long)]
     programs: bool,
-    /// Run scenarios with this in their name only
-    #[arg(long, value_name = "PART", conflicts_with = "programs")]
-    scenario: Option<String>,
+    /// Run scenarios with this in their name only; may be given again
+    #[arg(long = "scenario", value_name = "PART", conflicts_with = "programs")]
+    scenarios: Vec<String>,
     /// Three kernels only: the oldest, the oldest that the mesh is made for, and the newest
     #[arg(long, conflicts_with = "kernels")]
     quick: bool,
     /// Hold 10,000 connections at once through one pod, instead of all else; on the newest kernel if none is named
-    #[arg(long, conflicts_with_all = ["programs", "scenario"])]
+    #[arg(long, conflicts_with_all = ["programs", "scenarios"])]
     soak: bool,
     /// A part of the stress suite instead of all else, on each kernel
-    #[arg(long, conflicts_with_all = ["programs", "scenario", "soak"])]
+    #[arg(long, conflicts_with_all = ["programs", "scenarios", "soak"])]
     stress: bool,
     /// Which part of the 200,000 connections and 50 GB: one of so many
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..), requires = "stress")]
@@ -94,10 +94,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if args.stress {
         return stress::run(&qemu, &kernels, &base, &folder, args.share);
     }
-    let word = match &args.scenario {
-        Some(part) => format!("run=like:{part}"),
-        None if args.programs => "run=programs".to_owned(),
-        None => "run=all".to_owned(),
+    let word = match args.scenarios.as_slice() {
+        [] if args.programs => "run=programs".to_owned(),
+        [] => "run=all".to_owned(),
+        parts => format!("run=like:{}", parts.join(",")),
     };
     let record = Record::read()?;
     let reports = all(&kernels, |kernel| one(&qemu, kernel, &base, &folder, &word))?;

@@ -80,10 +80,11 @@ fn tests_of(program: &str) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Those that are to run: all, or those with something in their name.
+/// Those that are to run: all, or those with one of these in their name.
 fn wanted<'a>(names: &'a [String], word: &str) -> Vec<&'a str> {
-    let part = word.strip_prefix("like:").unwrap_or_default();
-    names.iter().map(String::as_str).filter(|name| name.contains(part)).collect()
+    let parts = word.strip_prefix("like:").unwrap_or_default();
+    let names = names.iter().map(String::as_str);
+    names.filter(|name| parts.split(',').any(|part| name.contains(part))).collect()
 }
 
 /// Runs one test and says how it went.
