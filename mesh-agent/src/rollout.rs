@@ -12,14 +12,15 @@ use crate::model::cluster::Cluster;
 use crate::model::config::Config;
 use crate::model::name::ClusterName;
 use crate::model::service::Shortcuts;
-use crate::snapshot::{Applied, Builder, Change, EndpointSet, Publisher, Reader, Rejected, Snapshot};
-use crate::tier;
+use crate::snapshot::{Applied, Builder, Change, ClusterSlot, EndpointSet, Publisher, Reader, Rejected, Snapshot};
+use crate::tier::{Follower, Step};
 
 /// Builds snapshots and publishes them.
 #[derive(Debug, Default)]
 pub struct Rollout {
     builder: Builder,
     publisher: Publisher,
+    tier: Follower,
     current: Arc<Snapshot>,
 }
 
@@ -34,7 +35,7 @@ impl Rollout {
         let clusters: &[Arc<Cluster>] = &config.clusters;
         let (mut snapshot, mut rejected) = self.builder.build(&config.listeners, clusters, resolved);
         rejected.extend(self.builder.add_udp(&mut snapshot, &config.udp_listeners));
-        self.go_live(snapshot, kernel);
+        self.go_live(snapshot, None, kernel);
         rejected
     }
 
@@ -54,7 +55,7 @@ impl Rollout {
     pub fn change(&mut self, changes: Vec<Change>, kernel: &mut dyn Shortcuts) -> Applied {
         let mut applied = self.builder.apply(changes);
         if let Some(snapshot) = applied.snapshot.take() {
-            self.go_live(snapshot, kernel);
+            self.go_live(snapshot, applied.clusters.as_deref(), kernel);
         }
         applied
     }
@@ -67,16 +68,22 @@ impl Rollout {
 
     /// Tells a kernel side that was not there before what is live.
     pub fn introduce(&self, kernel: &mut dyn Shortcuts) {
-        let next = tier::by_kernel(&self.current);
-        kernel.forget(&next);
-        kernel.learn(&next);
+        kernel.forget(self.tier.now());
+        kernel.learn(self.tier.now());
     }
 
-    fn go_live(&mut self, snapshot: Snapshot, kernel: &mut dyn Shortcuts) {
-        let next = tier::by_kernel(&snapshot);
-        kernel.forget(&next);
+    fn go_live(&mut self, snapshot: Snapshot, clusters: Option<&[ClusterSlot]>, kernel: &mut dyn Shortcuts) {
+        let step = self.tier.follow(&snapshot, clusters);
+        if step == Step::All {
+            kernel.forget(self.tier.now());
+        }
         self.current = self.publisher.publish(snapshot);
-        kernel.learn(&next);
+        match step {
+            Step::Nothing => {}
+            // No service goes, so there is nothing to be forgotten.
+            Step::Services(keys) => kernel.change(self.tier.now(), &keys),
+            Step::All => kernel.learn(self.tier.now()),
+        }
     }
 
     /// A reader of what is live, for one thread.

@@ -4,12 +4,15 @@
 //! connects (T1). Whatever has to be looked at, changed, timed or bridged keeps it at the agent (T2, T3), which is never wrong:
 //! so a doubt is decided for the agent. Pure: a snapshot in, plain data out.
 
+mod follow;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+
+pub use follow::{Follower, Step};
 
 use crate::model::authz::Rules;
 use crate::model::endpoint::{Availability, Endpoint};

@@ -113,6 +113,14 @@ impl ServiceTable {
         self.catch_up();
     }
 
+    /// Makes the kernel serve these as they are now, and the rest as before.
+    pub(crate) fn change(&mut self, services: &Services) {
+        for (key, service) in &services.0 {
+            self.wanted.0.insert(*key, Arc::clone(service));
+            self.catch_up_with(*key, service);
+        }
+    }
+
     /// To be called about once a second: removes what nothing reads any more, and tries again what the kernel refused.
     pub(crate) fn tick(&mut self) {
         self.sweep();
@@ -170,21 +178,22 @@ impl ServiceTable {
         let wanted = self.wanted.clone();
         // Those that could not be taken away when they should have been.
         self.forget(&wanted);
-        let is_live = |key: &ServiceKey, service: &Arc<Service>, live: &BTreeMap<ServiceKey, Live>| {
-            live.get(key).is_some_and(|live| live.service.as_ref() == Some(service))
-        };
-        for (&(protocol, address), service) in &wanted.0 {
-            let key = key(protocol, address);
-            if is_live(&key, service, &self.live) {
-                self.left_out.remove(&key);
-                continue;
-            }
-            let table = table(key.protocol(), service);
-            let done = self.make_room(&key, &table).and_then(|()| self.put(key, service, &table));
-            match done {
-                Ok(()) => drop(self.left_out.remove(&key)),
-                Err(error) => self.leave_out(key, service, &error),
-            }
+        for (key, service) in &wanted.0 {
+            self.catch_up_with(*key, service);
+        }
+    }
+
+    fn catch_up_with(&mut self, (protocol, address): (Protocol, SocketAddr), service: &Arc<Service>) {
+        let key = key(protocol, address);
+        if self.live.get(&key).is_some_and(|live| live.service.as_ref() == Some(service)) {
+            self.left_out.remove(&key);
+            return;
+        }
+        let table = table(key.protocol(), service);
+        let done = self.make_room(&key, &table).and_then(|()| self.put(key, service, &table));
+        match done {
+            Ok(()) => drop(self.left_out.remove(&key)),
+            Err(error) => self.leave_out(key, service, &error),
         }
     }
 

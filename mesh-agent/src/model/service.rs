@@ -187,6 +187,9 @@ pub trait Shortcuts {
 
     /// Learns all of `next`.
     fn learn(&mut self, next: &ByKernel);
+
+    /// Learns of these services that they have other endpoints. All else is as it was learnt last, and no rules apply to them.
+    fn change(&mut self, next: &ByKernel, services: &[(Protocol, SocketAddr)]);
 }
 
 /// Without a kernel side there is nobody to tell.
@@ -202,6 +205,12 @@ impl<S: Shortcuts> Shortcuts for Option<S> {
             kernel.learn(next);
         }
     }
+
+    fn change(&mut self, next: &ByKernel, services: &[(Protocol, SocketAddr)]) {
+        if let Some(kernel) = self {
+            kernel.change(next, services);
+        }
+    }
 }
 
 impl<S: Shortcuts + ?Sized> Shortcuts for &mut S {
@@ -211,6 +220,10 @@ impl<S: Shortcuts + ?Sized> Shortcuts for &mut S {
 
     fn learn(&mut self, next: &ByKernel) {
         (**self).learn(next);
+    }
+
+    fn change(&mut self, next: &ByKernel, services: &[(Protocol, SocketAddr)]) {
+        (**self).change(next, services);
     }
 }
 

@@ -63,8 +63,24 @@ impl Evictor {
 
     /// The kernel serves `next` instead of `before`; workloads live in these namespaces.
     pub(crate) fn changed(&self, before: &Services, next: &Services, namespaces: impl FnOnce() -> Vec<Arc<Netns>>) {
-        let lost = before.lost(next);
         self.now.lock().unwrap_or_else(PoisonError::into_inner).clone_from(next);
+        self.look_for(before.lost(next), namespaces);
+    }
+
+    /// The same where only these services are others than before.
+    pub(crate) fn some_changed(
+        &self,
+        before: &Services,
+        after: &Services,
+        namespaces: impl FnOnce() -> Vec<Arc<Netns>>,
+    ) {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        now.0.extend(after.0.iter().map(|(key, service)| (*key, Arc::clone(service))));
+        drop(now);
+        self.look_for(before.lost(after), namespaces);
+    }
+
+    fn look_for(&self, lost: Lost, namespaces: impl FnOnce() -> Vec<Arc<Netns>>) {
         if lost.0.is_empty() {
             return;
         }

@@ -68,6 +68,13 @@ impl Policies {
         services
     }
 
+    /// These services, which have no policy, are others than they were.
+    pub(crate) fn note(&mut self, services: &Services) {
+        if let Some(last) = &mut self.last {
+            last.services.0.extend(services.0.iter().map(|(key, service)| (*key, Arc::clone(service))));
+        }
+    }
+
     /// Makes the policies of one workload hold, and answers the ports at which they do.
     pub(crate) fn put_inbound(&mut self, table: &mut PolicyTable, rules: &Ruled, known: &[Known]) -> BTreeSet<u16> {
         let compiled = self.compile(rules, known, Direction::Inbound);

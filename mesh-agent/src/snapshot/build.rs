@@ -53,6 +53,8 @@ pub enum Change {
 pub struct Applied {
     /// The next snapshot, if anything that is live changed.
     pub snapshot: Option<Snapshot>,
+    /// The clusters in which it differs from the last; `None` if it has other listeners too.
+    pub clusters: Option<Vec<ClusterSlot>>,
     /// What is needed from now on, and where it is to be had.
     pub wanted: Vec<(Need, ConfigSource)>,
     /// What is not needed any longer.
@@ -87,6 +89,7 @@ pub struct Builder {
 struct Round {
     is_changed: bool,
     listeners_changed: bool,
+    clusters: Vec<ClusterSlot>,
     /// Needs that came or went, and whether each had been wanted before.
     touched: BTreeMap<Need, bool>,
     rejected: Vec<Rejected>,
@@ -134,6 +137,7 @@ impl Builder {
                 _ => {}
             }
         }
+        applied.clusters = (!round.listeners_changed).then_some(round.clusters);
         applied.snapshot = (round.is_changed || round.listeners_changed).then(|| self.snapshot());
         applied
     }

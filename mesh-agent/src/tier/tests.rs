@@ -1,5 +1,7 @@
 //! Listeners as an operator writes them, and which of them the kernel can serve.
 
+mod follow;
+
 use std::collections::HashMap;
 
 use super::*;

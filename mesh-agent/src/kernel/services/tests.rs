@@ -152,3 +152,16 @@ fn what_an_earlier_agent_left_serves_until_it_is_known_better() {
     assert_eq!(fake.choices.len(), 3);
     assert!(fake.services.values().all(|service| service.set > 77), "a number is never used twice");
 }
+
+#[test]
+fn a_change_writes_what_it_names_and_leaves_the_rest() {
+    let (fake, mut table) = table(Limits::default());
+    set(&mut table, &services(Protocol::Tcp, &[("10.0.0.1:80", 2), ("10.0.0.2:80", 2)]));
+    let before = served(&fake);
+    table.change(&services(Protocol::Tcp, &[("10.0.0.2:80", 3)]));
+    let after = served(&fake);
+    assert_eq!((before.len(), after.len(), &before[0]), (2, 2, &after[0]));
+    assert_ne!(before[1], after[1]);
+    let all = services(Protocol::Tcp, &[("10.0.0.1:80", 2), ("10.0.0.2:80", 3)]);
+    assert_eq!(*table.wanted(), all);
+}

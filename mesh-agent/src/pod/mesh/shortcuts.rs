@@ -2,10 +2,12 @@
 //! when it is to stop.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::model::service::{ByKernel, Services, Shortcuts};
-use crate::pod::mesh::Mesh;
+use crate::model::service::{ByKernel, Protocol, Services, Shortcuts};
+use crate::pod::mesh::{Mesh, Running};
+use crate::pod::netns::Netns;
 use crate::pod::policies;
 
 impl Mesh {
@@ -53,10 +55,8 @@ impl Shortcuts for Mesh {
         let services = self.prepare(next);
         let before = self.services.wanted().clone();
         self.services.learn(&services);
-        self.evictor.changed(&before, &services, || {
-            let each = self.members.iter().map(|it| (it.member.netns.cookie(), Arc::clone(&it.member.netns)));
-            each.collect::<BTreeMap<_, _>>().into_values().collect()
-        });
+        let members = &self.members;
+        self.evictor.changed(&before, &services, || namespaces(members));
         self.inbound = next.inbound.clone();
         for running in &mut self.members {
             running.claim(running.next.clone());
@@ -66,4 +66,22 @@ impl Shortcuts for Mesh {
         }
         self.policies.prune(next);
     }
+
+    fn change(&mut self, next: &ByKernel, services: &[(Protocol, SocketAddr)]) {
+        let some = |all: &Services| {
+            let found = services.iter().filter_map(|key| Some((*key, Arc::clone(all.0.get(key)?))));
+            Services(found.collect())
+        };
+        let (before, after) = (some(self.services.wanted()), some(&next.services));
+        self.policies.note(&after);
+        self.services.change(&after);
+        let members = &self.members;
+        self.evictor.some_changed(&before, &after, || namespaces(members));
+    }
+}
+
+/// The namespaces that workloads live in, each once.
+fn namespaces(members: &[Running]) -> Vec<Arc<Netns>> {
+    let each = members.iter().map(|it| (it.member.netns.cookie(), Arc::clone(&it.member.netns)));
+    each.collect::<BTreeMap<_, _>>().into_values().collect()
 }

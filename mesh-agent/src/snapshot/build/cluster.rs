@@ -107,6 +107,7 @@ impl Builder {
         if let Some(config) = self.live_cluster(name).map(|live| Arc::clone(&live.config)) {
             let slot = self.cluster_slot(name);
             self.clusters.set(slot.index(), None);
+            round.clusters.push(slot);
             round.is_changed = true;
             self.leave_service(&config, round);
         }
@@ -119,6 +120,7 @@ impl Builder {
     fn set_live(&mut self, config: Arc<Cluster>, endpoints: Arc<EndpointSet>, round: &mut Round) {
         let slot = self.cluster_slot(&config.name);
         self.clusters.set(slot.index(), Some(Arc::new(LiveCluster { slot, config, endpoints })));
+        round.clusters.push(slot);
         round.is_changed = true;
     }
 
