@@ -4,6 +4,8 @@
 //! The test process stands where the agent would: it holds a [`Mesh`], accepts what is steered, and notes what it was told.
 //! The apps are `mesh-peer` processes in the pods' namespaces and cgroups.
 
+#[path = "kernel/client.rs"]
+mod client;
 #[path = "kernel/command.rs"]
 mod command;
 #[path = "kernel/events.rs"]

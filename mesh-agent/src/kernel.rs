@@ -42,6 +42,7 @@ pub(crate) mod runs;
 pub mod selftest;
 pub(crate) mod service_maps;
 pub(crate) mod services;
+pub(crate) mod set;
 pub(crate) mod steering;
 pub(crate) mod sync;
 

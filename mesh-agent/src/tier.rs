@@ -15,13 +15,13 @@ use std::sync::Arc;
 pub use follow::{Follower, Step};
 
 use crate::model::authz::Rules;
-use crate::model::endpoint::{Availability, Endpoint};
+use crate::model::endpoint::{Availability, Endpoint, Slots};
 use crate::model::filter::DEFAULT_IDLE_TIMEOUT;
 use crate::model::flow::Direction;
 use crate::model::listener::ChainMatch;
 use crate::model::name::ListenerName;
-use crate::model::service::{ByKernel, Claims, Protocol, Service, Services, Straight};
-use crate::snapshot::{ClusterSlot, LiveChain, LiveFilter, LiveListener, LiveUdp, Snapshot, TcpChain};
+use crate::model::service::{ByClient, ByKernel, Claims, Protocol, Service, Services, Straight};
+use crate::snapshot::{EndpointSet, LiveChain, LiveFilter, LiveListener, LiveUdp, Snapshot, TcpChain};
 
 /// What the kernel does by itself under this snapshot.
 #[must_use]
@@ -98,7 +98,8 @@ fn bytes_only(chain: &LiveChain) -> Option<&TcpChain> {
 /// UDP has no agent to go through. Of names that have addresses of both families, those of the listener's count. A flow does not
 /// stay with an endpoint that is not well.
 fn udp_service(snapshot: &Snapshot, live: &LiveUdp) -> Service {
-    let mut service = Service { listener: live.config.name.clone(), shares: Vec::new(), resting: Vec::new() };
+    let mut service =
+        Service { listener: live.config.name.clone(), shares: Vec::new(), resting: Vec::new(), by_client: None };
     let Some(cluster) = snapshot.cluster(live.cluster) else { return service };
     let fits = |endpoint: &Endpoint| endpoint.address.is_ipv4() == live.config.address.is_ipv4();
     for (endpoint, share) in cluster.endpoints.each().filter(|(endpoint, _)| fits(endpoint)) {
@@ -107,6 +108,14 @@ fn udp_service(snapshot: &Snapshot, live: &LiveUdp) -> Service {
         } else if endpoint.health.availability() != Availability::None {
             service.resting.push(endpoint.address);
         }
+    }
+    if live.config.proxy.by_client {
+        let family = |index: &u32| fits(&cluster.endpoints.endpoints[*index as usize]);
+        let all_fit = |table: &Slots| table.members.iter().all(family);
+        service.by_client = match &cluster.endpoints.slots {
+            Some(table) if !all_fit(table) => by_client(&cluster.endpoints.only(&cluster.config, fits)),
+            _ => by_client(&cluster.endpoints),
+        };
     }
     service
 }
@@ -123,9 +132,15 @@ fn only_chain(live: &LiveListener) -> Option<&LiveChain> {
 /// The weights of clusters and the shares of their endpoints as one. A cluster with nowhere to go keeps its share, which leads
 /// nowhere, as at the agent.
 fn multiply_out(snapshot: &Snapshot, listener: &ListenerName, tcp: &TcpChain) -> Option<Service> {
-    let mut service = Service { listener: listener.clone(), shares: Vec::new(), resting: Vec::new() };
-    if tcp.config.by_client && tcp.clusters.each().any(|(slot, _)| by_hash(snapshot, slot)) {
-        return None;
+    let mut service = Service { listener: listener.clone(), shares: Vec::new(), resting: Vec::new(), by_client: None };
+    if tcp.config.by_client {
+        let clusters: Vec<_> = tcp.clusters.each().filter(|(_, weight)| *weight > 0).collect();
+        let tables = clusters.iter().filter_map(|(slot, _)| by_client(&snapshot.cluster(*slot)?.endpoints));
+        service.by_client = tables.collect::<Vec<_>>().pop();
+        // Between clusters the agent throws dice, and only then the client decides.
+        if service.by_client.is_some() && clusters.len() > 1 {
+            return None;
+        }
     }
     for (slot, weight) in tcp.clusters.each() {
         let (before, weight) = (service.shares.len(), f64::from(weight));
@@ -146,7 +161,9 @@ fn multiply_out(snapshot: &Snapshot, listener: &ListenerName, tcp: &TcpChain) ->
     Some(service)
 }
 
-/// Whether the cluster's endpoint hangs on who asks.
-fn by_hash(snapshot: &Snapshot, slot: ClusterSlot) -> bool {
-    snapshot.cluster(slot).is_some_and(|cluster| cluster.endpoints.slots.is_some())
+/// How the client decides in a cluster that chooses by hash.
+fn by_client(set: &EndpointSet) -> Option<ByClient> {
+    let table = Arc::clone(set.slots.as_ref()?);
+    let members = table.members.iter().filter_map(|&index| set.endpoints.get(index as usize));
+    Some(ByClient { members: members.map(|endpoint| endpoint.address).collect(), table })
 }

@@ -23,4 +23,4 @@ pub mod workload;
 
 /// Version of everything in this crate that both sides must agree on. Changes with any layout, name or meaning; the one
 /// before is added to [`names::KEPT_OF`] then.
-pub const ABI_VERSION: u32 = 12;
+pub const ABI_VERSION: u32 = 13;

@@ -19,6 +19,8 @@ pub const HANDSHAKES: &str = "HANDSHAKES";
 pub const SERVICES: &str = "SERVICES";
 /// Their endpoints, as choices by set and index.
 pub const CHOICES: &str = "CHOICES";
+/// Tables of slots, in parts, of services whose client decides.
+pub const SLOTS: &str = "SLOTS";
 /// Sockets whose connection has both its ends here, by [`crate::flow::FlowKey`] as each end sees it.
 pub const SOCKETS: &str = "SOCKETS";
 /// What is known of each of these sockets, with the socket.
@@ -99,7 +101,7 @@ pub const PROGRAMS: [&str; 13] = [
     INBOUND,
 ];
 /// The maps that are pinned under `maps/` of the pin path. What is not here goes with the programs that use it.
-pub const MAPS: [&str; 22] = [
+pub const MAPS: [&str; 23] = [
     NETNS,
     CGROUPS,
     KNOBS,
@@ -109,6 +111,7 @@ pub const MAPS: [&str; 22] = [
     HANDSHAKES,
     SERVICES,
     CHOICES,
+    SLOTS,
     FLOWS,
     COUNTERS,
     LEGS,
@@ -139,7 +142,8 @@ pub const PROGRAMS_FOLDER: &str = "programs";
 
 /// What an agent of this version does with the maps of an older one, by that one's version: those named have kept layout and
 /// meaning, and are kept with what they hold; the others are made anew. A version that is not here is refused.
-pub const KEPT_OF: [(u32, &[&str]); 4] = [(8, KEPT_TO_10), (9, KEPT_TO_10), (10, KEPT_TO_10), (11, KEPT_OF_11)];
+pub const KEPT_OF: [(u32, &[&str]); 5] =
+    [(8, KEPT_TO_10), (9, KEPT_TO_10), (10, KEPT_TO_10), (11, KEPT_FROM_11), (12, KEPT_FROM_11)];
 const KEPT_TO_10: &[&str] = &[NETNS, CGROUPS, LOCALS, SERVICES, CHOICES, FLOWS, SOCKETS, LEGS, PAIRS];
-const KEPT_OF_11: &[&str] =
+const KEPT_FROM_11: &[&str] =
     &[NETNS, CGROUPS, LOCALS, KEPT, HANDSHAKES, SERVICES, CHOICES, FLOWS, SOCKETS, LEGS, PAIRS, EVENTS];

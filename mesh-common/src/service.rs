@@ -36,7 +36,8 @@ pub enum Protocol {
 pub struct Service {
     /// Number of the set; never used twice.
     pub set: u32,
-    /// Choices in it. Zero: it has no endpoint, and who asks for it is refused.
+    /// Choices in it. Zero: it has no endpoint, and who asks for it is refused. With the highest bit: who asks decides by a hash, and
+    /// the rest is the number of slots of the set's table.
     pub count: u32,
 }
 
@@ -61,6 +62,14 @@ pub struct Choice {
     /// The chance of the first: the coin is any `u32`, each as likely.
     pub threshold: u32,
 }
+
+/// A part of a set's table of slots: which choice of the set has each. Lies in a map of its own, under set and number of the part.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block(pub [u16; BLOCK_SLOTS]);
+
+/// Slots of a part: as many as fill the kernel's next size of memory with key and header.
+pub const BLOCK_SLOTS: usize = 64;
 
 /// Where a connection goes in the service's stead.
 #[repr(C)]
@@ -93,6 +102,19 @@ impl ServiceKey {
 }
 
 impl Service {
+    /// A service whose client decides, by a table of so many slots.
+    #[must_use]
+    pub const fn by_client(set: u32, slots: u32) -> Self {
+        Self { set, count: slots | BY_CLIENT }
+    }
+
+    /// How many slots its table has, if the client decides.
+    #[inline(always)]
+    #[must_use]
+    pub const fn slots(&self) -> Option<u32> {
+        if self.count & BY_CLIENT == 0 { None } else { Some(self.count & !BY_CLIENT) }
+    }
+
     /// The index that any `u32` stands for, each as likely. Not a remainder: the kernel divides slowly, and unevenly.
     #[inline(always)]
     #[must_use]
@@ -114,6 +136,22 @@ impl Target {
         hash = (hash ^ c ^ hash >> 15).wrapping_mul(MIX);
         hash = (hash ^ d ^ hash >> 15).wrapping_mul(MIX);
         hash ^ hash >> 16 | 1 << 31
+    }
+}
+
+impl Block {
+    /// In which part of a table a slot is.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_slot(slot: u32) -> u32 {
+        slot / BLOCK_SLOTS as u32
+    }
+
+    /// The choice that has the slot, if this is its part.
+    #[inline(always)]
+    #[must_use]
+    pub const fn taker(&self, slot: u32) -> u32 {
+        self.0[slot as usize % BLOCK_SLOTS] as u32
     }
 }
 
@@ -173,6 +211,10 @@ pub const MAX_SERVICES: u32 = 16384;
 /// Choices of all services together that are in use. The map holds twice as many: while an update goes on, a set is there twice.
 pub const MAX_CHOICES: u32 = 131_072;
 
+/// Parts of tables of all services together that are in use, two million slots. The map holds twice as many, for the same reason.
+pub const MAX_BLOCKS: u32 = 32_768;
+
+const BY_CLIENT: u32 = 1 << 31;
 /// Any odd number that looks random.
 const MIX: u32 = 0x9e37_79b1;
 /// Another.
@@ -185,6 +227,7 @@ const _: () = assert!(size_of::<Service>() == 8);
 const _: () = assert!(size_of::<ChoiceKey>() == 8);
 const _: () = assert!(size_of::<Target>() == 20);
 const _: () = assert!(size_of::<Choice>() == 44);
+const _: () = assert!(size_of::<Block>() == 128);
 
 #[cfg(test)]
 mod tests {
@@ -214,6 +257,16 @@ mod tests {
         let indexes: std::collections::BTreeSet<_> = (0..10_000).map(|n| target(n).member_index()).collect();
         assert!(indexes.len() > 9_990, "{}", indexes.len());
         assert!(indexes.iter().all(|index| *index > 2 * MAX_CHOICES));
+    }
+
+    #[test]
+    fn a_slot_is_found_in_its_part() {
+        let service = Service::by_client(7, 65537);
+        assert_eq!((service.slots(), Service { set: 7, count: 65537 }.slots()), (Some(65537), None));
+        assert_eq!([0, 63, 64, 65536].map(Block::of_slot), [0, 0, 1, 1024]);
+        let mut block = Block([0; BLOCK_SLOTS]);
+        block.0[3] = 65535;
+        assert_eq!((block.taker(67), block.taker(66)), (65535, 0));
     }
 
     #[test]

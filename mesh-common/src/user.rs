@@ -8,7 +8,7 @@ use crate::event::Event;
 use crate::flow::{Addr, FlowKey, Hidden, NetKey};
 use crate::kept::Kept;
 use crate::policy::{PodAddrs, RuleNet, RulePort, RuleSet, RuleWho, RuledKey};
-use crate::service::{Choice, ChoiceKey, Service, ServiceKey};
+use crate::service::{Block, Choice, ChoiceKey, Service, ServiceKey};
 use crate::workload::{ListenerKey, Workload};
 
 // SAFETY: `repr(C)`, integers only, no padding.
@@ -29,6 +29,8 @@ unsafe impl aya::Pod for Service {}
 unsafe impl aya::Pod for ChoiceKey {}
 // SAFETY: `repr(C)`, integers only, padding is a field.
 unsafe impl aya::Pod for Choice {}
+// SAFETY: `repr(C)`, integers only, no padding.
+unsafe impl aya::Pod for Block {}
 // SAFETY: `repr(C)`, integers only, padding is a field.
 unsafe impl aya::Pod for Workload {}
 // SAFETY: `repr(C)`, integers only, no padding.

@@ -24,10 +24,10 @@ use crate::context;
 use crate::datagram;
 use crate::emit::settle;
 use crate::exclude::is_excluded;
-use crate::maps::POD_ADDRS;
 use crate::policy::{self, Said};
 use crate::service;
 use crate::socket::Socket;
+use crate::source::{client, source};
 use crate::watch;
 use crate::who::{self, Who};
 
@@ -107,19 +107,10 @@ fn connect(ctx: &SockAddrContext, destination: Addr, rewrite: impl FnOnce(Target
     Some(verdict)
 }
 
-/// Asks the policy of a service. The agent would be told the pod's address unless the socket is bound to another that means
-/// something outside, and so are the rules.
+/// Asks the policy of a service, with the source that the agent would be told.
 #[inline(always)]
 fn may(workload: &Workload, socket: Socket, destination: Addr, port: PortBe) -> Said {
-    let asked = || {
-        let bound = socket.bound_addr();
-        // SAFETY: the map is not preallocated: an entry that is replaced meanwhile is freed after this program has run.
-        let source = match unsafe { POD_ADDRS.get(workload.pod) } {
-            Some(own) if bound.is_local() => own.facing(destination),
-            _ => bound,
-        };
-        Asked { pod: workload.pod, source, destination, port }
-    };
+    let asked = || Asked { pod: workload.pod, source: source(workload, socket, destination), destination, port };
     policy::ask(asked, &RuledKey::new(destination, port))
 }
 
@@ -141,7 +132,7 @@ fn steer(workload: &Workload, family: Family, socket: Socket, destination: Addr,
 /// To an endpoint of the service. The service is remembered with the socket: that is whom the app talks to.
 #[inline(always)]
 fn direct(workload: &Workload, socket: Socket, key: &ServiceKey, service: Service) -> Outcome {
-    let target = service::choose(key, service)?;
+    let target = service::choose(key, service, || client(workload, socket, key.addr))?;
     if target.is_nowhere() {
         return Ok((Verdict::Deny(Counter::DeniedNoEndpoint), None));
     }

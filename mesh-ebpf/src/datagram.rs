@@ -16,6 +16,7 @@ use mesh_common::decide::{Failure, Question, Verdict, Way, decide};
 use mesh_common::flow::{Addr, Hidden, PortBe};
 use mesh_common::kept::Kept;
 use mesh_common::service::{Protocol, Service, ServiceKey, Target};
+use mesh_common::workload::Workload;
 
 use crate::context;
 use crate::emit::{count, settle};
@@ -23,6 +24,7 @@ use crate::exclude::is_excluded;
 use crate::maps::FLOWS;
 use crate::service;
 use crate::socket::Socket;
+use crate::source::client;
 use crate::who::{self, Who};
 
 /// A datagram without a connection, from an IPv4 socket or in IPv4 from an IPv6 socket.
@@ -121,7 +123,7 @@ fn send(ctx: &SockAddrContext, destination: Addr) -> Option<(Verdict, u32, Optio
         offer: service::offer(service),
     };
     let outcome = match (decide(workload, question), service) {
-        (Verdict::Direct(protocol), Some(service)) => endpoint(socket, &key, service).map(|to| {
+        (Verdict::Direct(protocol), Some(service)) => endpoint(workload, socket, &key, service).map(|to| {
             if to.is_nowhere() {
                 (Verdict::Deny(Counter::DatagramsDenied), None)
             } else {
@@ -136,7 +138,7 @@ fn send(ctx: &SockAddrContext, destination: Addr) -> Option<(Verdict, u32, Optio
 
 /// The endpoint of the socket's flow to the service: the one it has, if that is still one, or a new one.
 #[inline(always)]
-fn endpoint(socket: Socket, key: &ServiceKey, service: Service) -> Result<Target, Failure> {
+fn endpoint(workload: &Workload, socket: Socket, key: &ServiceKey, service: Service) -> Result<Target, Failure> {
     let flows = socket.flows().ok_or(Failure::NoMemory)?;
     if let Some(flow) = flows.to(key).and_then(|place| flows.flows.get_mut(place)) {
         let target = flow.target();
@@ -149,7 +151,7 @@ fn endpoint(socket: Socket, key: &ServiceKey, service: Service) -> Result<Target
         }
         flow.end();
     }
-    let target = service::choose(key, service)?;
+    let target = service::choose(key, service, || client(workload, socket, key.addr))?;
     let place = flows.take_place();
     if let Some(flow) = flows.flows.get_mut(place) {
         if flow.is_live() {

@@ -36,6 +36,7 @@ mod report;
 mod service;
 mod socket;
 mod sockops;
+mod source;
 mod tls;
 mod watch;
 mod who;

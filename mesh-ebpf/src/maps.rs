@@ -21,7 +21,7 @@ use mesh_common::datagram::Flows;
 use mesh_common::flow::{Addr, FlowKey, Hidden, NetKey, PortBe};
 use mesh_common::kept::Kept;
 use mesh_common::policy::{PodAddrs, RuleNet, RulePort, RuleSet, RuleWho, RuledKey};
-use mesh_common::service::{Choice, ChoiceKey, MAX_CHOICES, MAX_SERVICES, Service, ServiceKey};
+use mesh_common::service::{Block, Choice, ChoiceKey, MAX_BLOCKS, MAX_CHOICES, MAX_SERVICES, Service, ServiceKey};
 use mesh_common::workload::{ListenerKey, Mode, Workload};
 
 #[map]
@@ -57,6 +57,9 @@ pub(crate) static SERVICES: HashMap<ServiceKey, Service> = HashMap::with_max_ent
 
 #[map]
 pub(crate) static CHOICES: HashMap<ChoiceKey, Choice> = HashMap::with_max_entries(2 * MAX_CHOICES, BPF_F_NO_PREALLOC);
+
+#[map]
+pub(crate) static SLOTS: HashMap<ChoiceKey, Block> = HashMap::with_max_entries(2 * MAX_BLOCKS, BPF_F_NO_PREALLOC);
 
 #[map]
 pub(crate) static SOCKETS: SockHash<FlowKey> = SockHash::with_max_entries(2 * MAX_ACCELERATED, 0);

@@ -2,9 +2,10 @@
 
 use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
 use mesh_common::decide::{Failure, Offer};
-use mesh_common::service::{ChoiceKey, Service, ServiceKey, Target};
+use mesh_common::flow::Addr;
+use mesh_common::service::{Block, ChoiceKey, Service, ServiceKey, Target, client_hash, slot};
 
-use crate::maps::{CHOICES, SERVICES};
+use crate::maps::{CHOICES, SERVICES, SLOTS};
 
 /// What is offered at this address.
 #[inline(always)]
@@ -23,22 +24,33 @@ pub(crate) fn offer(service: Option<Service>) -> Offer {
     }
 }
 
-/// An endpoint of the service that `find` found. Its set may have been replaced and removed since; then the service names the
-/// new one already.
+/// An endpoint of the service that `find` found, for this client if that decides. Its set may have been replaced and removed since; then
+/// the service names the new one already.
 #[inline(always)]
-pub(crate) fn choose(key: &ServiceKey, service: Service) -> Result<Target, Failure> {
-    match draw(service) {
+pub(crate) fn choose(key: &ServiceKey, service: Service, client: impl Fn() -> Addr) -> Result<Target, Failure> {
+    match draw(service, &client) {
         Some(target) => Ok(target),
-        None => find(key).and_then(draw).ok_or(Failure::NoChoice),
+        None => find(key).and_then(|service| draw(service, &client)).ok_or(Failure::NoChoice),
     }
 }
 
 #[inline(always)]
-fn draw(service: Service) -> Option<Target> {
-    let index = service.index(random());
+fn draw(service: Service, client: &impl Fn() -> Addr) -> Option<Target> {
+    let index = match service.slots() {
+        None => service.index(random()),
+        Some(slots) => taker(service.set, slot(client_hash(client()), slots))?,
+    };
     // SAFETY: as for the services.
     let choice = unsafe { CHOICES.get(ChoiceKey { set: service.set, index }) }?;
     Some(choice.toss(random()))
+}
+
+/// The choice that has the slot.
+#[inline(always)]
+fn taker(set: u32, slot: u32) -> Option<u32> {
+    // SAFETY: as for the services.
+    let block = unsafe { SLOTS.get(ChoiceKey { set, index: Block::of_slot(slot) }) }?;
+    Some(block.taker(slot))
 }
 
 #[inline(always)]

@@ -43,7 +43,12 @@ fn services(each: &[(&str, SocketAddr, Rules)]) -> anyhow::Result<ByKernel> {
     let mut services = BTreeMap::new();
     for (asked, endpoint, rules) in each {
         let asked: SocketAddr = asked.parse()?;
-        let service = Service { listener: "test".into(), shares: vec![(Some(*endpoint), 1.0)], resting: Vec::new() };
+        let service = Service {
+            listener: "test".into(),
+            shares: vec![(Some(*endpoint), 1.0)],
+            resting: Vec::new(),
+            by_client: None,
+        };
         services.insert((Protocol::Tcp, asked), Arc::new(service));
         next.rules.insert(asked, vec![rules.clone()].into());
     }

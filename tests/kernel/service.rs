@@ -24,7 +24,10 @@ pub(crate) fn services(protocol: Protocol, each: &[(&str, &[(SocketAddr, f64)])]
     let service = |(address, endpoints): &(&str, &[(SocketAddr, f64)])| {
         let shares = endpoints.iter().map(|(endpoint, share)| (Some(*endpoint), *share)).collect();
         let address: SocketAddr = address.parse().expect("an address");
-        ((protocol, address), Arc::new(Service { listener: "test".into(), shares, resting: Vec::new() }))
+        (
+            (protocol, address),
+            Arc::new(Service { listener: "test".into(), shares, resting: Vec::new(), by_client: None }),
+        )
     };
     Services(each.iter().map(service).collect())
 }
@@ -171,7 +174,12 @@ fn ten_thousand_services_are_learnt_and_forgotten() -> anyhow::Result<()> {
         let shares = if n == 9999 { vec![(Some(server), 1.0)] } else { endpoints.clone() };
         (
             (Protocol::Tcp, address(n)),
-            Arc::new(Service { listener: format!("{n}").as_str().into(), shares, resting: Vec::new() }),
+            Arc::new(Service {
+                listener: format!("{n}").as_str().into(),
+                shares,
+                resting: Vec::new(),
+                by_client: None,
+            }),
         )
     };
     let all = Services((0..10_000).map(service).collect());
@@ -201,7 +209,8 @@ fn what_finds_no_room_goes_through_the_agent() -> anyhow::Result<()> {
         eprintln!("skipped: needs root");
         return Ok(());
     }
-    let mut rig = Rig::start_within(&["app", "server"], Limits { services: 2, choices: 3 }, first_only)?;
+    let mut rig =
+        Rig::start_within(&["app", "server"], Limits { services: 2, choices: 3, ..Limits::default() }, first_only)?;
     let server = rig.pod("server").at(81)[0];
     let _server = rig.pod("server").enter(|| echo(server))?;
     let (one, three) = ([(server, 1.0)], [(server, 1.0); 3]);

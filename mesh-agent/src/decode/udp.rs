@@ -15,6 +15,7 @@ use crate::model::name::{ClusterName, ListenerName};
 
 const UDP_PROXY: &str = "envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig";
 const ROUTE: &str = "envoy.extensions.filters.udp.udp_proxy.v3.Route";
+const HASH_POLICY: &str = "envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig.HashPolicy";
 const MATCHER: &str = "xds.type.matcher.v3.Matcher";
 const ON_MATCH: &str = "xds.type.matcher.v3.Matcher.OnMatch";
 const ACTION: &str = "xds.core.v3.TypedExtensionConfig";
@@ -70,7 +71,16 @@ fn udp_proxy(fields: &Fields<'_>) -> Option<UdpProxy> {
     };
     fields.refuse("idle_timeout", "a flow lasts as long as its socket");
     fields.refuse("use_original_src_ip", "an endpoint always sees the client's own address");
-    fields.refuse("hash_policies", "it comes with consistent choice");
+    let policies = fields.messages("hash_policies", HASH_POLICY, |fields| {
+        let policy = fields.require_one_of(&["source_ip"], &[("key", "all clients would come to one endpoint")])?;
+        if !fields.flag(policy, true)
+            && let Some(at) = fields.get(policy, &Kind::Flag)
+        {
+            at.rule("must be true");
+        }
+        Some(())
+    });
+    let by_client = !policies.is_empty();
     fields.refuse("upstream_socket_config", "the socket is the app's own");
     fields.only_flag("use_per_packet_load_balancing", false);
     for log in ["access_log", "proxy_access_log", "access_log_options"] {
@@ -78,7 +88,7 @@ fn udp_proxy(fields: &Fields<'_>) -> Option<UdpProxy> {
     }
     fields.refuse("session_filters", UNSEEN);
     fields.refuse("tunneling_config", UNSEEN);
-    Some(UdpProxy { stat_prefix: stat_prefix?, cluster: cluster? })
+    Some(UdpProxy { stat_prefix: stat_prefix?, by_client, cluster: cluster? })
 }
 
 /// A matcher that matches nothing: all goes to one cluster.

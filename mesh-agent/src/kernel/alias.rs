@@ -17,14 +17,15 @@ pub(crate) fn table(shares: &[(Option<SocketAddr>, f64)]) -> Vec<Choice> {
     alias::table(&shares.iter().map(|(_, share)| *share).collect::<Vec<_>>()).into_iter().map(choice).collect()
 }
 
-/// The table with its indexes; `members`: and every endpoint that flows may have once more, under an index that it has by itself.
-pub(crate) fn indexed(service: &Service, members: bool) -> Vec<(u32, Choice)> {
-    let mut by_themselves = BTreeMap::new();
-    if members {
-        let alone = |target| Choice { first: target, other: target, threshold: u32::MAX };
-        by_themselves.extend(service.endpoints().map(target).map(|target| (target.member_index(), alone(target))));
-    }
-    (0..).zip(table(&service.shares)).chain(by_themselves).collect()
+/// Every endpoint that flows may have, under an index that it has by itself.
+pub(crate) fn members(service: &Service) -> Vec<(u32, Choice)> {
+    let members: BTreeMap<_, _> = service.endpoints().map(target).map(|it| (it.member_index(), alone(it))).collect();
+    members.into_iter().collect()
+}
+
+/// A choice of one.
+pub(crate) fn alone(target: Target) -> Choice {
+    Choice { first: target, other: target, threshold: u32::MAX }
 }
 
 /// An address as the kernel programs know it.
@@ -39,7 +40,7 @@ mod tests {
     use super::*;
 
     fn of(shares: &[(Option<SocketAddr>, f64)], resting: &[SocketAddr]) -> Service {
-        Service { listener: "l".into(), shares: shares.to_vec(), resting: resting.to_vec() }
+        Service { listener: "l".into(), shares: shares.to_vec(), resting: resting.to_vec(), by_client: None }
     }
 
     fn shares(weights: &[f64]) -> Vec<(Option<SocketAddr>, f64)> {
@@ -51,13 +52,13 @@ mod tests {
     fn members_are_there_once_more() {
         let resting = SocketAddr::from(([10, 0, 0, 2], 80));
         let service = of(&shares(&[1.0, 99.0, 1.0]), &[resting]);
-        let table = indexed(&service, true);
-        assert_eq!(table.len(), 7, "what a flow may have kept is a member, and never chosen");
-        for (index, choice) in &table[3..] {
-            assert_eq!((choice.first.member_index(), choice.first), (*index, choice.other));
+        let members = members(&service);
+        assert_eq!(members.len(), 4, "what a flow may have kept is a member, and never chosen");
+        for (index, choice) in members {
+            assert_eq!((choice.first.member_index(), choice.first), (index, choice.other));
         }
-        assert_eq!(indexed(&service, false).len(), 3);
-        assert_eq!(indexed(&of(&[(None, 1.0)], &[]), true).len(), 1);
+        assert_eq!(table(&service.shares).len(), 3);
+        assert_eq!(super::members(&of(&[(None, 1.0)], &[])), []);
     }
 
     #[test]

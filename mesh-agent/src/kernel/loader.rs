@@ -231,7 +231,7 @@ pub(crate) fn inbound<'a>(
     log: bool,
     pinning: Pinning<'_>,
 ) -> Result<(Inbound, Told), KernelError> {
-    let mut ebpf = object(log, Some(workload), Limits { services: 1, choices: 1 }, Some(pinning.folder))?;
+    let mut ebpf = object(log, Some(workload), Limits::LEAST, Some(pinning.folder))?;
     load_program(&mut ebpf, names::INBOUND)?;
     let mut map: SockMap<MapData> = take(&mut ebpf, names::LISTENERS)?;
     for (family, listener) in listeners {
@@ -295,6 +295,7 @@ pub(crate) fn prepare(
     loader.map_max_entries(names::SERVICES, entries(limits.services));
     // Twice what may be in use: an update writes the new choices before the old ones go.
     loader.map_max_entries(names::CHOICES, entries(2 * limits.choices));
+    loader.map_max_entries(names::SLOTS, entries(2 * limits.blocks));
     if !log {
         loader.map_max_entries(names::LOG, SMALLEST_RING);
     }

@@ -173,7 +173,7 @@ fn netns_cookie() -> Finding {
 
 /// The programs themselves: helpers, contexts and maps are tried where they are used.
 fn programs() -> Vec<Finding> {
-    let mut object = match loader::object(false, None, Limits { services: 1, choices: 1 }, None) {
+    let mut object = match loader::object(false, None, Limits::LEAST, None) {
         Ok(object) => object,
         Err(error) => return vec![Finding::new("programs", Status::Missing, chain(&error))],
     };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aya::Ebpf;
 use mesh_common::names;
-use mesh_common::service::{Choice, ChoiceKey, Service, ServiceKey};
+use mesh_common::service::{Block, Choice, ChoiceKey, Service, ServiceKey};
 
 use crate::kernel::batch::BatchMap;
 use crate::kernel::maps::TableError;
@@ -15,6 +15,10 @@ pub(crate) trait ServiceMaps: Send {
     fn put_choices(&mut self, set: u32, table: &[(u32, Choice)]) -> Result<(), TableError>;
     /// Removes what lies at these indexes of a set; what is not there is no error.
     fn drop_choices(&mut self, set: u32, indexes: &[u32]) -> Result<(), TableError>;
+    /// Writes a set's table of slots.
+    fn put_blocks(&mut self, set: u32, blocks: &[Block]) -> Result<(), TableError>;
+    /// Removes so many parts of it; what is not there is no error.
+    fn drop_blocks(&mut self, set: u32, count: u32) -> Result<(), TableError>;
     /// Points a service at a set, by one store.
     fn put_service(&mut self, key: &ServiceKey, service: Service) -> Result<(), TableError>;
     /// Removes one; not being there is no error.
@@ -23,7 +27,11 @@ pub(crate) trait ServiceMaps: Send {
     fn services(&self) -> Result<BTreeMap<ServiceKey, Service>, TableError>;
     /// Where choices lie.
     fn choice_keys(&self) -> Result<Vec<ChoiceKey>, TableError>;
+    /// Where parts of tables lie.
+    fn block_keys(&self) -> Result<Vec<ChoiceKey>, TableError>;
     /// One of them.
+    fn block(&self, key: ChoiceKey) -> Result<Option<Block>, TableError>;
+    /// One choice.
     fn choice(&self, key: ChoiceKey) -> Result<Option<Choice>, TableError>;
 }
 
@@ -31,11 +39,16 @@ pub(crate) trait ServiceMaps: Send {
 pub(crate) struct KernelServices {
     services: BatchMap<ServiceKey, Service>,
     choices: BatchMap<ChoiceKey, Choice>,
+    slots: BatchMap<ChoiceKey, Block>,
 }
 
 impl KernelServices {
     pub(crate) fn take(ebpf: &mut Ebpf) -> Result<Self, TableError> {
-        Ok(Self { services: BatchMap::take(ebpf, names::SERVICES)?, choices: BatchMap::take(ebpf, names::CHOICES)? })
+        Ok(Self {
+            services: BatchMap::take(ebpf, names::SERVICES)?,
+            choices: BatchMap::take(ebpf, names::CHOICES)?,
+            slots: BatchMap::take(ebpf, names::SLOTS)?,
+        })
     }
 }
 
@@ -49,6 +62,15 @@ impl ServiceMaps for KernelServices {
     fn drop_choices(&mut self, set: u32, indexes: &[u32]) -> Result<(), TableError> {
         let keys: Vec<_> = indexes.iter().map(|&index| ChoiceKey { set, index }).collect();
         self.choices.remove(&keys)
+    }
+
+    fn put_blocks(&mut self, set: u32, blocks: &[Block]) -> Result<(), TableError> {
+        let keys: Vec<_> = (0..).zip(blocks).map(|(index, _)| ChoiceKey { set, index }).collect();
+        self.slots.put(&keys, blocks)
+    }
+
+    fn drop_blocks(&mut self, set: u32, count: u32) -> Result<(), TableError> {
+        self.slots.remove(&(0..count).map(|index| ChoiceKey { set, index }).collect::<Vec<_>>())
     }
 
     fn put_service(&mut self, key: &ServiceKey, service: Service) -> Result<(), TableError> {
@@ -67,6 +89,14 @@ impl ServiceMaps for KernelServices {
         Ok(self.choices.read()?.into_iter().map(|(key, _)| key).collect())
     }
 
+    fn block_keys(&self) -> Result<Vec<ChoiceKey>, TableError> {
+        Ok(self.slots.read()?.into_iter().map(|(key, _)| key).collect())
+    }
+
+    fn block(&self, key: ChoiceKey) -> Result<Option<Block>, TableError> {
+        self.slots.get(&key)
+    }
+
     fn choice(&self, key: ChoiceKey) -> Result<Option<Choice>, TableError> {
         self.choices.get(&key)
     }
@@ -78,6 +108,7 @@ impl ServiceMaps for KernelServices {
 pub(crate) struct FakeServices {
     pub(crate) services: BTreeMap<ServiceKey, Service>,
     pub(crate) choices: BTreeMap<ChoiceKey, Choice>,
+    pub(crate) blocks: BTreeMap<ChoiceKey, Block>,
     pub(crate) room: Option<usize>,
     pub(crate) log: Vec<&'static str>,
 }
@@ -103,6 +134,18 @@ impl ServiceMaps for std::sync::Arc<std::sync::Mutex<FakeServices>> {
         Ok(())
     }
 
+    fn put_blocks(&mut self, set: u32, blocks: &[Block]) -> Result<(), TableError> {
+        let mut fake = self.lock().unwrap();
+        fake.log.push("put blocks");
+        fake.blocks.extend((0..).zip(blocks).map(|(index, block)| (ChoiceKey { set, index }, *block)));
+        Ok(())
+    }
+
+    fn drop_blocks(&mut self, set: u32, count: u32) -> Result<(), TableError> {
+        self.lock().unwrap().blocks.retain(|key, _| key.set != set || key.index >= count);
+        Ok(())
+    }
+
     fn put_service(&mut self, key: &ServiceKey, service: Service) -> Result<(), TableError> {
         let mut fake = self.lock().unwrap();
         fake.log.push("put service");
@@ -123,6 +166,14 @@ impl ServiceMaps for std::sync::Arc<std::sync::Mutex<FakeServices>> {
 
     fn choice_keys(&self) -> Result<Vec<ChoiceKey>, TableError> {
         Ok(self.lock().unwrap().choices.keys().copied().collect())
+    }
+
+    fn block_keys(&self) -> Result<Vec<ChoiceKey>, TableError> {
+        Ok(self.lock().unwrap().blocks.keys().copied().collect())
+    }
+
+    fn block(&self, key: ChoiceKey) -> Result<Option<Block>, TableError> {
+        Ok(self.lock().unwrap().blocks.get(&key).copied())
     }
 
     fn choice(&self, key: ChoiceKey) -> Result<Option<Choice>, TableError> {

@@ -14,13 +14,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mesh_common::names;
-use mesh_common::service::{self, Choice, ChoiceKey, MAX_CHOICES, MAX_SERVICES, ServiceKey};
+use mesh_common::service::{self, ChoiceKey, MAX_BLOCKS, MAX_CHOICES, MAX_SERVICES, ServiceKey};
 use tracing::{error, warn};
 
 use crate::kernel::alias;
 use crate::kernel::levels::Entries;
 use crate::kernel::maps::TableError;
 use crate::kernel::service_maps::ServiceMaps;
+use crate::kernel::set::Set;
 use crate::model::service::{Protocol, Service, Services};
 
 /// How much the kernel may be asked to hold.
@@ -30,11 +31,18 @@ pub struct Limits {
     pub services: usize,
     /// Endpoints of all services, counted once for each service, and twice for one of UDP.
     pub choices: usize,
+    /// Parts of tables of slots, of all services whose client decides.
+    pub blocks: usize,
+}
+
+impl Limits {
+    /// For programs that are only loaded.
+    pub(crate) const LEAST: Self = Self { services: 1, choices: 1, blocks: 1 };
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { services: MAX_SERVICES as usize, choices: MAX_CHOICES as usize }
+        Self { services: MAX_SERVICES as usize, choices: MAX_CHOICES as usize, blocks: MAX_BLOCKS as usize }
     }
 }
 
@@ -45,12 +53,29 @@ pub(crate) struct ServiceTable {
     wanted: Services,
     live: BTreeMap<ServiceKey, Live>,
     /// Sets that no service names any more.
-    retired: Vec<(u32, Vec<u32>)>,
+    retired: Vec<Written>,
     /// Services that are not in the kernel though they should be.
     left_out: BTreeSet<ServiceKey>,
     last_set: u32,
-    in_use: usize,
+    in_use: Room,
     looked: usize,
+}
+
+/// Where a set lies in the maps.
+#[derive(Clone, Debug, Default)]
+struct Written {
+    set: u32,
+    /// Of its choices, members among them.
+    indexes: Vec<u32>,
+    /// How many parts its table of slots has.
+    blocks: u32,
+}
+
+/// How much room sets take.
+#[derive(Clone, Copy, Debug, Default)]
+struct Room {
+    choices: usize,
+    blocks: usize,
 }
 
 /// A service as it is in the kernel.
@@ -58,26 +83,30 @@ struct Live {
     /// What it was made from; `None`: an earlier agent made it.
     service: Option<Arc<Service>>,
     entry: service::Service,
-    /// Where its set lies, members among them.
-    indexes: Vec<u32>,
+    written: Written,
 }
 
 impl ServiceTable {
     /// Over maps in which an earlier agent may have left services. They serve on until the first [`Self::forget`].
     pub(crate) fn new(maps: Box<dyn ServiceMaps>, limits: Limits) -> Result<Self, TableError> {
         let found = maps.services()?;
-        let mut sets: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        let mut sets: BTreeMap<u32, Written> = BTreeMap::new();
         for key in maps.choice_keys()? {
-            sets.entry(key.set).or_default().push(key.index);
+            sets.entry(key.set).or_default().indexes.push(key.index);
         }
+        for key in maps.block_keys()? {
+            let written = sets.entry(key.set).or_default();
+            written.blocks = written.blocks.max(key.index + 1);
+        }
+        sets.iter_mut().for_each(|(set, written)| written.set = *set);
         let last_set = sets.keys().next_back().copied().unwrap_or(0);
         let mut live = BTreeMap::new();
         for (key, entry) in found {
-            let indexes = sets.remove(&entry.set).unwrap_or_default();
-            live.insert(key, Live { service: None, entry, indexes });
+            let written = sets.remove(&entry.set).unwrap_or_default();
+            live.insert(key, Live { service: None, entry, written });
         }
-        let in_use = live.values().map(|live| live.indexes.len()).sum();
-        let retired = sets.into_iter().collect();
+        let in_use = Room::of(live.values().map(|live| &live.written));
+        let retired = sets.into_values().collect();
         let (wanted, left_out) = Default::default();
         Ok(Self { maps, limits, wanted, live, retired, left_out, last_set, in_use, looked: 0 })
     }
@@ -93,9 +122,13 @@ impl ServiceTable {
     }
 
     /// How much its maps hold.
-    pub(crate) fn entries(&self) -> [Entries; 2] {
-        let waiting: usize = self.retired.iter().map(|(_, indexes)| indexes.len()).sum();
-        [(names::SERVICES, self.live.len()), (names::CHOICES, self.in_use + waiting)]
+    pub(crate) fn entries(&self) -> [Entries; 3] {
+        let waiting = Room::of(&self.retired);
+        [
+            (names::SERVICES, self.live.len()),
+            (names::CHOICES, self.in_use.choices + waiting.choices),
+            (names::SLOTS, self.in_use.blocks + waiting.blocks),
+        ]
     }
 
     /// Takes away what is not in `next`.
@@ -158,20 +191,31 @@ impl ServiceTable {
         self.looked = start;
         for (key, live) in self.live.iter().skip(start) {
             let Some(service) = &live.service else { continue };
-            let table = table(key.protocol(), service);
-            for &(index, choice) in &table {
-                if self.maps.choice(ChoiceKey { set: live.entry.set, index })? != Some(choice) {
-                    damaged.push(*key);
-                    break;
-                }
+            let Ok(set) = Set::of(key.protocol(), service) else { continue };
+            if !self.is_whole(live.entry.set, &set)? {
+                damaged.push(*key);
             }
             self.looked += 1;
-            budget = budget.saturating_sub(table.len().max(1));
+            budget = budget.saturating_sub((set.choices.len() + set.blocks.len()).max(1));
             if budget == 0 {
                 break;
             }
         }
         Ok(damaged)
+    }
+
+    fn is_whole(&self, set: u32, wanted: &Set) -> Result<bool, TableError> {
+        for &(index, choice) in &wanted.choices {
+            if self.maps.choice(ChoiceKey { set, index })? != Some(choice) {
+                return Ok(false);
+            }
+        }
+        for (index, block) in (0..).zip(&wanted.blocks) {
+            if self.maps.block(ChoiceKey { set, index })?.as_ref() != Some(block) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn catch_up(&mut self) {
@@ -189,8 +233,10 @@ impl ServiceTable {
             self.left_out.remove(&key);
             return;
         }
-        let table = table(key.protocol(), service);
-        let done = self.make_room(&key, &table).and_then(|()| self.put(key, service, &table));
+        let done = Set::of(key.protocol(), service).and_then(|set| {
+            self.make_room(&key, &set)?;
+            self.put(key, service, &set)
+        });
         match done {
             Ok(()) => drop(self.left_out.remove(&key)),
             Err(error) => self.leave_out(key, service, &error),
@@ -198,39 +244,49 @@ impl ServiceTable {
     }
 
     /// Whether one more service, or this one with other endpoints, is within the limits.
-    fn make_room(&mut self, key: &ServiceKey, table: &[(u32, Choice)]) -> Result<(), TableError> {
-        let old = self.live.get(key).map_or(0, |live| live.indexes.len());
+    fn make_room(&mut self, key: &ServiceKey, set: &Set) -> Result<(), TableError> {
+        let old = Room::of(self.live.get(key).map(|live| &live.written));
         if !self.live.contains_key(key) && self.live.len() >= self.limits.services {
             return Err(TableError::Full { map: names::SERVICES });
         }
-        if self.in_use - old + table.len() > self.limits.choices {
+        if self.in_use.choices - old.choices + set.choices.len() > self.limits.choices {
             return Err(TableError::Full { map: names::CHOICES });
         }
+        if self.in_use.blocks - old.blocks + set.blocks.len() > self.limits.blocks {
+            return Err(TableError::Full { map: names::SLOTS });
+        }
         // What waits for the next look is as much again at most.
-        let waiting: usize = self.retired.iter().map(|(_, indexes)| indexes.len()).sum();
-        if waiting + self.in_use + table.len() > 2 * self.limits.choices {
+        let waiting = Room::of(&self.retired);
+        if waiting.choices + self.in_use.choices + set.choices.len() > 2 * self.limits.choices
+            || waiting.blocks + self.in_use.blocks + set.blocks.len() > 2 * self.limits.blocks
+        {
             self.sweep();
         }
         Ok(())
     }
 
-    fn put(&mut self, key: ServiceKey, service: &Arc<Service>, table: &[(u32, Choice)]) -> Result<(), TableError> {
+    fn put(&mut self, key: ServiceKey, service: &Arc<Service>, set: &Set) -> Result<(), TableError> {
         // Set numbers come round after four thousand million updates.
         self.last_set = self.last_set.wrapping_add(1).max(1);
-        let set = self.last_set;
-        let indexes: Vec<_> = table.iter().map(|(index, _)| *index).collect();
-        let count = (0..).zip(&indexes).take_while(|(place, index)| place == *index).count();
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
-        let entry = service::Service { set, count };
-        let written = self.maps.put_choices(set, table).and_then(|()| self.maps.put_service(&key, entry));
-        if let Err(error) = written {
-            self.retired.push((set, indexes));
+        let number = self.last_set;
+        let entry = set.entry(number);
+        let written = Written {
+            set: number,
+            indexes: set.choices.iter().map(|(index, _)| *index).collect(),
+            blocks: u32::try_from(set.blocks.len()).unwrap_or(u32::MAX),
+        };
+        let mut put = self.maps.put_choices(number, &set.choices);
+        if !set.blocks.is_empty() {
+            put = put.and_then(|()| self.maps.put_blocks(number, &set.blocks));
+        }
+        if let Err(error) = put.and_then(|()| self.maps.put_service(&key, entry)) {
+            self.retired.push(written);
             return Err(error);
         }
-        if let Some(old) = self.live.insert(key, Live { service: Some(Arc::clone(service)), entry, indexes }) {
+        self.in_use.add(&written);
+        if let Some(old) = self.live.insert(key, Live { service: Some(Arc::clone(service)), entry, written }) {
             self.retire(old);
         }
-        self.in_use += table.len();
         Ok(())
     }
 
@@ -243,7 +299,7 @@ impl ServiceTable {
         if protocol == Protocol::Udp {
             // As good as having no endpoint: refused at once, instead of sent to an address that nobody has.
             if self.maps.put_service(&key, nothing).is_ok() {
-                self.live.insert(key, Live { service: None, entry: nothing, indexes: Vec::new() });
+                self.live.insert(key, Live { service: None, entry: nothing, written: Written::default() });
             }
         }
         // Said once, though it is tried again every second.
@@ -270,26 +326,43 @@ impl ServiceTable {
     }
 
     fn retire(&mut self, old: Live) {
-        self.in_use -= old.indexes.len();
-        if !old.indexes.is_empty() {
-            self.retired.push((old.entry.set, old.indexes));
+        self.in_use.remove(&old.written);
+        if !old.written.indexes.is_empty() || old.written.blocks > 0 {
+            self.retired.push(old.written);
         }
     }
 
     /// Removes the sets that no service names any more.
     fn sweep(&mut self) {
-        for (set, indexes) in std::mem::take(&mut self.retired) {
-            if let Err(error) = self.maps.drop_choices(set, &indexes) {
+        for written in std::mem::take(&mut self.retired) {
+            let mut dropped = self.maps.drop_choices(written.set, &written.indexes);
+            if written.blocks > 0 {
+                dropped = dropped.and_then(|()| self.maps.drop_blocks(written.set, written.blocks));
+            }
+            if let Err(error) = dropped {
                 warn!(%error, "endpoints that nothing refers to stay in the kernel; trying again");
-                self.retired.push((set, indexes));
+                self.retired.push(written);
             }
         }
     }
 }
 
-/// What a service is written as. UDP has flows that ask whether their endpoint is still one.
-fn table(protocol: service::Protocol, service: &Service) -> Vec<(u32, Choice)> {
-    alias::indexed(service, protocol == service::Protocol::Udp)
+impl Room {
+    fn of<'a>(all: impl IntoIterator<Item = &'a Written>) -> Self {
+        let mut room = Self::default();
+        all.into_iter().for_each(|written| room.add(written));
+        room
+    }
+
+    fn add(&mut self, written: &Written) {
+        self.choices += written.indexes.len();
+        self.blocks += written.blocks as usize;
+    }
+
+    fn remove(&mut self, written: &Written) {
+        self.choices -= written.indexes.len();
+        self.blocks -= written.blocks as usize;
+    }
 }
 
 fn key(protocol: Protocol, address: SocketAddr) -> ServiceKey {

@@ -54,6 +54,8 @@ pub struct UdpListener {
 pub struct UdpProxy {
     /// For metrics.
     pub stat_prefix: String,
+    /// The client's address chooses the endpoint, where the cluster chooses by hash (`hash_policies`, `source_ip`).
+    pub by_client: bool,
     /// Whose endpoints take the datagrams.
     pub cluster: ClusterName,
 }

@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::model::authz::Rules;
+use crate::model::endpoint::Slots;
 use crate::model::name::ListenerName;
 
 /// What the kernel does by itself.
@@ -67,7 +68,7 @@ pub struct Services(pub BTreeMap<(Protocol, SocketAddr), Arc<Service>>);
 
 /// Endpoints that services no longer have, each with those services, and the endpoints each of these has left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Lost(pub BTreeMap<(Protocol, SocketAddr), BTreeMap<SocketAddr, Vec<SocketAddr>>>);
+pub struct Lost(pub BTreeMap<(Protocol, SocketAddr), BTreeMap<SocketAddr, Left>>);
 
 /// A service that needs no agent.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,6 +79,26 @@ pub struct Service {
     pub shares: Vec<(Option<SocketAddr>, f64)>,
     /// Endpoints that nothing new is sent to. What was, stays.
     pub resting: Vec<SocketAddr>,
+    /// The client decides, by this and not by the shares.
+    pub by_client: Option<ByClient>,
+}
+
+/// Who has which slot of a service's table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ByClient {
+    /// Those that have slots.
+    pub members: Vec<SocketAddr>,
+    /// The table, which is the agent's own.
+    pub table: Arc<Slots>,
+}
+
+/// What an endpoint's flows can move to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Those that are chosen.
+    pub endpoints: Vec<SocketAddr>,
+    /// How, if the client decides.
+    pub by_client: Option<ByClient>,
 }
 
 impl Lost {
@@ -89,7 +110,7 @@ impl Lost {
             for &address in services.keys() {
                 let Some(service) = now.0.get(&(protocol, address)) else { continue };
                 if !service.endpoints().any(|endpoint| endpoint == gone) {
-                    lost.0.entry((protocol, gone)).or_default().insert(address, service.chosen().collect());
+                    lost.0.entry((protocol, gone)).or_default().insert(address, service.left());
                 }
             }
         }
@@ -108,9 +129,7 @@ impl Services {
             let left: BTreeSet<_> = after.endpoints().collect();
             for gone in before.endpoints().filter(|endpoint| !left.contains(endpoint)) {
                 let services = lost.0.entry((protocol, gone)).or_default();
-                services
-                    .entry(address)
-                    .or_insert_with(|| after.chosen().collect::<BTreeSet<_>>().into_iter().collect());
+                services.entry(address).or_insert_with(|| after.left());
             }
         }
         lost
@@ -121,6 +140,11 @@ impl Service {
     /// Those that are ever chosen.
     fn chosen(&self) -> impl Iterator<Item = SocketAddr> {
         self.shares.iter().filter(|(_, share)| *share > 0.0).filter_map(|(endpoint, _)| *endpoint)
+    }
+
+    fn left(&self) -> Left {
+        let endpoints: BTreeSet<_> = self.chosen().collect();
+        Left { endpoints: endpoints.into_iter().collect(), by_client: self.by_client.clone() }
     }
 
     /// Those, and those that may have been.
@@ -237,7 +261,7 @@ mod tests {
             let shares = endpoints.iter().map(|endpoint| (Some(address(endpoint)), 1.0)).collect();
             (
                 (Protocol::Tcp, address(name)),
-                Arc::new(Service { listener: (*name).into(), shares, resting: Vec::new() }),
+                Arc::new(Service { listener: (*name).into(), shares, resting: Vec::new(), by_client: None }),
             )
         };
         Services(each.iter().map(service).collect())
@@ -250,13 +274,17 @@ mod tests {
         assert_eq!(before.lost(&before.clone()), Lost::default());
         // More endpoints, or no service of the kernel's any more: nothing is lost.
         assert_eq!(before.lost(&services(&[("1.0.0.1:1", &["2.0.0.1:1", "2.0.0.2:1", "2.0.0.3:1"])])), Lost::default());
+        let left = |all: &[&str]| {
+            let endpoints = all.iter().map(|text| address(text)).collect();
+            Left { endpoints, by_client: None }
+        };
         let lost = before.lost(&services(&[("1.0.0.1:1", &["2.0.0.2:1"]), ("1.0.0.2:1", &[])]));
-        let services = [(address("1.0.0.1:1"), vec![address("2.0.0.2:1")]), (address("1.0.0.2:1"), vec![])];
+        let services = [(address("1.0.0.1:1"), left(&["2.0.0.2:1"])), (address("1.0.0.2:1"), left(&[]))];
         assert_eq!(lost, Lost([((Protocol::Tcp, address("2.0.0.1:1")), services.into())].into()));
         // Back again, gone elsewhere, and no longer a service.
         assert_eq!(lost.as_of(&before), Lost::default());
         let now = self::services(&[("1.0.0.2:1", &["2.0.0.3:1"])]);
-        let services = [(address("1.0.0.2:1"), vec![address("2.0.0.3:1")])];
+        let services = [(address("1.0.0.2:1"), left(&["2.0.0.3:1"]))];
         assert_eq!(lost.as_of(&now), Lost([((Protocol::Tcp, address("2.0.0.1:1")), services.into())].into()));
     }
 }

@@ -49,6 +49,18 @@ impl EndpointSet {
         // Nobody knows better yet: there are no health checks.
         let health: Vec<_> = endpoints.iter().map(|endpoint| endpoint.health).collect();
         let shares = shares(&endpoints, &health, &Rules::of(cluster, assignment.policy));
+        Self::of(endpoints, shares, assignment.policy.drop_per_million, cluster)
+    }
+
+    /// These endpoints alone, with the shares they have among all of them.
+    #[must_use]
+    pub fn only(&self, cluster: &Cluster, keep: impl Fn(&Endpoint) -> bool) -> Self {
+        let kept = self.each().filter(|(endpoint, _)| keep(endpoint)).map(|(it, share)| (Arc::clone(it), share));
+        let (endpoints, shares) = kept.unzip();
+        Self::of(endpoints, shares, self.drop_per_million, cluster)
+    }
+
+    fn of(endpoints: Vec<Arc<Endpoint>>, shares: Vec<f64>, drop_per_million: u32, cluster: &Cluster) -> Self {
         let turns = Turns::new(&shares);
         let slots = match cluster.balance {
             BalancePolicy::RoundRobin => None,
@@ -57,7 +69,7 @@ impl EndpointSet {
                 maglev::table(&names, &shares, size).map(Arc::new)
             }
         };
-        Self { endpoints, shares, turns, slots, drop_per_million: assignment.policy.drop_per_million }
+        Self { endpoints, shares, turns, slots, drop_per_million }
     }
 
     /// Whether a request is one of those that are dropped; `random` is any number.

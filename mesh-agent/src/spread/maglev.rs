@@ -60,9 +60,14 @@ pub fn of_client(client: IpAddr) -> u32 {
 /// The endpoint that has the slot, as an index of what the table was made of.
 #[must_use]
 pub fn find(table: &Slots, hash: u32) -> Option<u32> {
+    table.members.get(member(table, hash)? as usize).copied()
+}
+
+/// The same as an index of the table's members.
+#[must_use]
+pub fn member(table: &Slots, hash: u32) -> Option<u32> {
     let size = u32::try_from(table.slots.len()).ok()?;
-    let taker = *table.slots.get(slot(hash, size) as usize)?;
-    table.members.get(taker as usize).copied()
+    table.slots.get(slot(hash, size) as usize).copied()
 }
 
 struct Taker {

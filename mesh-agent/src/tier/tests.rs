@@ -13,6 +13,13 @@ use crate::snapshot::{Builder, Change, EndpointSet};
 /// The services of a configuration with clusters `one` and `two` of two endpoints, `heavy` with weights, `six` with IPv6, and
 /// `none`.
 fn services_of(listener: &str) -> Vec<(String, Vec<(String, f64)>)> {
+    let spell = |endpoint: &Option<SocketAddr>| endpoint.map_or("nowhere".to_owned(), |it| it.to_string());
+    let shares = |service: &Service| service.shares.iter().map(|(endpoint, share)| (spell(endpoint), *share)).collect();
+    let services = snapshot_of(listener);
+    services.0.iter().map(|((_, address), service)| (address.to_string(), shares(service))).collect()
+}
+
+fn snapshot_of(listener: &str) -> Services {
     let endpoint = |address: &str, port: u16, weight: u32| {
         format!(
             "{{load_balancing_weight: {weight}, endpoint: {{address: \
@@ -33,14 +40,13 @@ fn services_of(listener: &str) -> Vec<(String, Vec<(String, f64)>)> {
         cluster("heavy", &[endpoint("10.0.0.5", 81, 3), endpoint("10.0.0.6", 81, 1)]),
         cluster("six", &[endpoint("fd00::1", 81, 1)]),
         cluster("none", &[]),
-        cluster("hashed", &[endpoint("10.0.0.7", 81, 1)]).replace("type: STATIC", "type: STATIC, lb_policy: MAGLEV"),
+        cluster("hashed", &[endpoint("10.0.0.7", 81, 1), endpoint("10.0.0.8", 81, 2)])
+            .replace("type: STATIC", "type: STATIC, lb_policy: MAGLEV"),
     );
     let config = file::parse(&text, |_| Vec::new()).expect("a configuration");
     let (snapshot, rejected) = Builder::default().build(&config.listeners, &config.clusters, &HashMap::new());
     assert_eq!(rejected, []);
-    let spell = |endpoint: &Option<SocketAddr>| endpoint.map_or("nowhere".to_owned(), |it| it.to_string());
-    let shares = |service: &Service| service.shares.iter().map(|(endpoint, share)| (spell(endpoint), *share)).collect();
-    services(&snapshot).0.iter().map(|((_, address), service)| (address.to_string(), shares(service))).collect()
+    services(&snapshot)
 }
 
 fn listener(fields: &str, chain: &str) -> String {
@@ -116,12 +122,22 @@ fn what_has_to_be_looked_at_timed_or_bridged_needs_the_agent() {
 }
 
 #[test]
-fn who_asks_is_known_to_the_agent_alone() {
-    let hashed = |policy: &str| listener("", &tcp(&format!("cluster: {policy}, hash_policy: [{{source_ip: {{}}}}]")));
-    assert_eq!(services_of(&hashed("hashed")), []);
+fn the_client_decides_in_one_cluster() {
+    let hashed = |to: &str| listener("", &tcp(&format!("{to}, hash_policy: [{{source_ip: {{}}}}]")));
+    let decides = |listener: &str| {
+        let members =
+            |service: &Arc<Service>| service.by_client.as_ref().map_or(0, |by_client| by_client.members.len());
+        snapshot_of(listener).0.values().map(members).collect::<Vec<_>>()
+    };
+    assert_eq!(decides(&hashed("cluster: hashed")), [2]);
     // Where the cluster takes turns the client changes nothing, nor does a table that nobody asks by client.
-    check(&hashed("one"), &[("10.0.0.1:81", 0.5), ("10.0.0.2:81", 0.5)]);
-    check(&listener("", &tcp("cluster: hashed")), &[("10.0.0.7:81", 1.0)]);
+    check(&hashed("cluster: one"), &[("10.0.0.1:81", 0.5), ("10.0.0.2:81", 0.5)]);
+    assert_eq!(decides(&listener("", &tcp("cluster: hashed"))), [0]);
+    // Dice first, and then a table for each outcome: the agent's.
+    let between = |weight| {
+        format!("weighted_clusters: {{clusters: [{{name: hashed, weight: 1}}, {{name: one, weight: {weight}}}]}}")
+    };
+    assert_eq!(decides(&hashed(&between(1))), [0; 0]);
 }
 
 #[test]

@@ -86,7 +86,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
     ("protobuf", &["model", "decode"]),
     ("settings", &["model"]),
     ("kernel", &["model", "spread"]),
-    ("pod", &["model", "kernel"]),
+    ("pod", &["model", "kernel", "spread"]),
     ("transport", &["model"]),
     ("drain", &[]),
     ("telemetry", &["model"]),

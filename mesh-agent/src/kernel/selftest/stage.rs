@@ -56,7 +56,7 @@ struct Accelerated {
 }
 
 fn load(cgroup: BorrowedFd<'_>) -> Result<Accelerated, KernelError> {
-    let mut ebpf = loader::prepare(false, None, Limits { services: 1, choices: 1 }, true, None)?;
+    let mut ebpf = loader::prepare(false, None, Limits::LEAST, true, None)?;
     let acceleration = Acceleration::load(&mut ebpf)?;
     let links = acceleration.attach_for_now(&mut ebpf, cgroup)?;
     let mut knobs: Array<MapData, Knobs> = take(&mut ebpf, names::KNOBS)?;

@@ -4,6 +4,9 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::kernel::service_maps::FakeServices;
+use crate::model::cluster::TableSize;
+use crate::model::service::ByClient;
+use crate::spread::maglev;
 
 type Fake = Arc<Mutex<FakeServices>>;
 
@@ -16,8 +19,12 @@ fn table(limits: Limits) -> (Fake, ServiceTable) {
 fn services(protocol: Protocol, each: &[(&str, usize)]) -> Services {
     let service = |&(address, endpoints): &(&str, usize)| {
         let endpoint = |n: usize| (Some(SocketAddr::from(([10, 0, 0, 1], u16::try_from(n + 1).unwrap()))), 1.0);
-        let service =
-            Service { listener: address.into(), shares: (0..endpoints).map(endpoint).collect(), resting: Vec::new() };
+        let service = Service {
+            listener: address.into(),
+            shares: (0..endpoints).map(endpoint).collect(),
+            resting: Vec::new(),
+            by_client: None,
+        };
         ((protocol, address.parse().unwrap()), Arc::new(service))
     };
     Services(each.iter().map(service).collect())
@@ -77,7 +84,7 @@ fn what_is_gone_is_forgotten_first() {
 
 #[test]
 fn beyond_the_limits_tcp_goes_to_the_agent_and_udp_is_refused() {
-    let (fake, mut tcp) = table(Limits { services: 1, choices: 10 });
+    let (fake, mut tcp) = table(Limits { services: 1, choices: 10, ..Limits::default() });
     set(&mut tcp, &two());
     assert_eq!((served(&fake), tcp.left_out()), (vec![("10.96.0.1:80".to_owned(), 2)], 1));
     // Room is made use of as soon as there is some.
@@ -86,7 +93,7 @@ fn beyond_the_limits_tcp_goes_to_the_agent_and_udp_is_refused() {
     // An update that does not fit must not leave the old endpoints in place.
     set(&mut tcp, &services(Protocol::Tcp, &[("10.96.0.2:80", 11)]));
     assert_eq!((served(&fake), tcp.left_out()), (vec![], 1));
-    let (fake, mut udp) = table(Limits { services: 1, choices: 4 });
+    let (fake, mut udp) = table(Limits { services: 1, choices: 4, ..Limits::default() });
     set(&mut udp, &services(Protocol::Udp, &[("10.96.0.2:53", 3)]));
     udp.tick();
     assert_eq!((served(&fake), udp.left_out()), (vec![("10.96.0.2:53".to_owned(), 0)], 1));
@@ -95,8 +102,41 @@ fn beyond_the_limits_tcp_goes_to_the_agent_and_udp_is_refused() {
 }
 
 #[test]
+fn tables_of_slots_come_before_their_service_and_have_a_limit() {
+    let with_table = |address: &str, slots: u64| {
+        let all = services(Protocol::Tcp, &[(address, 3)]);
+        let (key, service) = all.0.iter().next().unwrap();
+        let names: Vec<_> = service.endpoints().map(|endpoint| endpoint.to_string()).collect();
+        let table = maglev::table(&names, &[1.0; 3], TableSize::new(slots).unwrap()).unwrap();
+        let members = table.members.iter().filter_map(|index| service.endpoints().nth(*index as usize)).collect();
+        let by_client = Some(ByClient { members, table: Arc::new(table) });
+        Services([(*key, Arc::new(Service { by_client, ..Service::clone(service) }))].into())
+    };
+    let limits = Limits { blocks: 16, ..Limits::default() };
+    let (fake, mut table) = table(limits);
+    set(&mut table, &with_table("10.96.0.1:80", 1021));
+    assert_eq!(fake.lock().unwrap().log, ["put choices", "put blocks", "put service"]);
+    let slots = |fake: &Fake| fake.lock().unwrap().services.values().next().map(|service| service.slots());
+    assert_eq!((slots(&fake), fake.lock().unwrap().blocks.len()), (Some(Some(1021)), 16));
+    assert_eq!(table.reconcile().unwrap(), 0);
+    let damaged = ChoiceKey { set: 1, index: 9 };
+    fake.lock().unwrap().blocks.get_mut(&damaged).unwrap().0[5] ^= 1;
+    assert_eq!((table.reconcile().unwrap(), table.reconcile().unwrap()), (1, 0));
+    table.tick();
+    assert_eq!(fake.lock().unwrap().blocks.len(), 16);
+    // The next agent finds them; what does not fit is the agent's, and never chosen another way.
+    let mut second = ServiceTable::new(Box::new(Arc::clone(&fake)), limits).unwrap();
+    set(&mut second, &with_table("10.96.0.1:80", 1031));
+    assert_eq!((slots(&fake), second.left_out()), (None, 1));
+    second.tick();
+    assert!(fake.lock().unwrap().blocks.is_empty() && fake.lock().unwrap().choices.is_empty());
+    set(&mut second, &with_table("10.96.0.1:80", 1019));
+    assert_eq!((slots(&fake), second.left_out()), (Some(Some(1019)), 0));
+}
+
+#[test]
 fn many_updates_in_a_second_do_not_pile_up() {
-    let (fake, mut table) = table(Limits { services: 1, choices: 10 });
+    let (fake, mut table) = table(Limits { services: 1, choices: 10, ..Limits::default() });
     for n in 0..100 {
         set(&mut table, &services(Protocol::Tcp, &[("10.96.0.1:80", 5 + n % 2)]));
         assert!(fake.lock().unwrap().choices.len() <= 20);

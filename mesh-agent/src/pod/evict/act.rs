@@ -6,10 +6,11 @@ use std::os::fd::BorrowedFd;
 
 use rustix::io::Errno;
 use rustix::net::sockopt::socket_cookie;
-use rustix::net::{Shutdown, connect, connect_unspec, shutdown};
+use rustix::net::{Shutdown, connect, connect_unspec, getsockname, shutdown};
 
 use crate::kernel::direct::DirectSockets;
-use crate::model::service::{Lost, Protocol};
+use crate::model::service::{ByClient, Lost, Protocol};
+use crate::spread::maglev;
 
 /// What was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,14 +38,24 @@ pub(super) fn evict(
     match protocol {
         Protocol::Tcp => reset(socket).map(|()| Done::Reset),
         Protocol::Udp => {
-            // Any number that differs from socket to socket spreads them.
-            let next = socket_cookie(socket)? as usize % left.len().max(1);
-            let next = left.get(next).ok_or_else(|| io::Error::other("the service has no other endpoint"))?;
+            let next = match &left.by_client {
+                Some(by_client) => theirs(socket, by_client)?,
+                // Any number that differs from socket to socket spreads them.
+                None => left.endpoints.get(socket_cookie(socket)? as usize % left.endpoints.len().max(1)),
+            };
+            let next = next.ok_or_else(|| io::Error::other("the service has no other endpoint"))?;
             // First what stands for the service: an answer of the new endpoint must not come as a stranger's.
             sockets.point(socket, service, *next)?;
             connect(socket, next).map_err(io::Error::from).map(|()| Done::Moved)
         }
     }
+}
+
+/// The endpoint that is the client's, as the kernel programs would choose it.
+fn theirs<'a>(socket: BorrowedFd<'_>, by_client: &'a ByClient) -> io::Result<Option<&'a SocketAddr>> {
+    let own = SocketAddr::try_from(getsockname(socket)?).map_err(io::Error::from)?;
+    let member = maglev::member(&by_client.table, maglev::of_client(own.ip()));
+    Ok(member.and_then(|member| by_client.members.get(member as usize)))
 }
 
 /// As an abort of the connection: the kernel forgets it and tells both sides.
