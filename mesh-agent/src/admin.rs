@@ -7,6 +7,7 @@
 mod ask;
 mod bind;
 mod clusters;
+mod config;
 mod dump;
 mod respond;
 mod serve;
@@ -20,11 +21,13 @@ use std::sync::{Arc, OnceLock};
 
 use crate::drain::Trigger;
 use crate::model::config::{Accelerated, Config};
+use crate::model::management::Standing;
 use crate::snapshot::{Reader, Snapshot};
 use crate::telemetry::Telemetry;
 
 pub use ask::{AskError, get, get_json};
 pub use bind::{BindError, Listeners};
+pub use config::{ConfigView, KindView};
 pub use workload::{WorkloadState, WorkloadView};
 
 /// What the interface shows.
@@ -37,6 +40,8 @@ pub struct Admin {
     pub telemetry: Arc<Telemetry>,
     /// The workloads of this node, as they are now.
     pub workloads: Box<dyn Fn() -> Vec<WorkloadView> + Send + Sync>,
+    /// How it stands with the management server, if there is one.
+    pub management: Box<dyn Fn() -> Option<Standing> + Send + Sync>,
     /// What became of acceleration, as soon as that is known.
     pub acceleration: Arc<OnceLock<Accelerated>>,
     /// Whether traffic is served.

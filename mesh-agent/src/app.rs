@@ -150,11 +150,13 @@ async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome,
     let mut dynamic = Dynamic::start(&config, wanted).map_err(AppError::Client)?;
     let pods = Arc::new(Mutex::new(Vec::new()));
     let acceleration = Arc::new(OnceLock::new());
+    telemetry.set_management(dynamic::standing(&dynamic));
     let admin = Arc::new(Admin {
         config: Arc::clone(&config),
         snapshots: rollout.reader(),
         telemetry: Arc::clone(&telemetry),
         workloads: workload_views(&config, &pods, &readiness, settings.kernel.disabled),
+        management: dynamic::standing(&dynamic),
         acceleration: Arc::clone(&acceleration),
         readiness: readiness.clone(),
         drain: trigger.clone(),

@@ -25,6 +25,7 @@ pub fn main(settings: &Settings) -> ExitCode {
         Command::Validate(source) => validate(source),
         Command::Check(format) => return check::run(format.json),
         Command::Workloads(query) => list::workloads(query),
+        Command::Config(query) => list::config(query),
         Command::Connections(query) => list::connections(query),
         Command::Load(pins) => load(pins),
         Command::TryAcceleration { cgroup } => return selftest::act(cgroup),

@@ -28,6 +28,7 @@ Examples:
   mesh-agent run --config agent.yaml --no-kernel         a plain proxy; needs no privilege
   mesh-agent run --config agent.yaml                     with kernel programs; as root
   mesh-agent connections                                 what a running agent carries
+  mesh-agent config                                      what its management server has sent, and what was refused
   mesh-agent uninstall                                   what an ended agent left in the kernel
   curl --unix-socket /run/bowline/agent.sock http://agent/metrics
 
@@ -45,6 +46,8 @@ pub enum Command {
     Check(Format),
     /// List the workloads of the running agent
     Workloads(Query),
+    /// Show what the management server has sent to the running agent, and what was refused
+    Config(Query),
     /// List the open connections of the running agent
     Connections(Query),
     /// Load every kernel program and pin it, to see what this kernel makes of them

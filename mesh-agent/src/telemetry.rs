@@ -30,6 +30,7 @@ use worker::{Counters, Shard};
 
 use crate::model::event::Event;
 use crate::model::figures::Figures;
+use crate::model::management::Standing;
 
 /// One counter that the kernel programs keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,7 @@ pub struct KernelCounter {
 }
 
 type KernelFigures = Box<dyn Fn() -> Figures + Send + Sync>;
+type Management = Box<dyn Fn() -> Option<Standing> + Send + Sync>;
 type KernelCounters = Box<dyn Fn() -> Vec<KernelCounter> + Send + Sync>;
 
 /// All that is recorded, of all data threads.
@@ -52,6 +54,7 @@ pub struct Telemetry {
     past: Arc<Shard>,
     kernel: OnceLock<KernelCounters>,
     figures: OnceLock<KernelFigures>,
+    management: OnceLock<Management>,
     started: Instant,
 }
 
@@ -66,6 +69,7 @@ impl Telemetry {
             past: shard(workers),
             kernel: OnceLock::new(),
             figures: OnceLock::new(),
+            management: OnceLock::new(),
             started: Instant::now(),
         })
     }
@@ -93,6 +97,11 @@ impl Telemetry {
     /// Where it is read how full the kernel's maps are and what its programs cost. Only the first call counts.
     pub fn set_kernel_figures(&self, read: impl Fn() -> Figures + Send + Sync + 'static) {
         let _ = self.figures.set(Box::new(read));
+    }
+
+    /// Where it is read how it stands with the management server. Only the first call counts.
+    pub fn set_management(&self, read: Management) {
+        let _ = self.management.set(read);
     }
 
     /// Everything as Prometheus reads it (text format 0.0.4).

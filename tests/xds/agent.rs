@@ -162,6 +162,16 @@ fn a_bad_resource_is_refused_with_its_place_and_changes_nothing() -> anyhow::Res
         let why = mesh.plane.answer(CDS, version)?.context("it is refused")?;
         assert!(why.contains("cluster \"a\"") && why.contains("circuit_breakers"), "{why}");
         assert_eq!(mesh.who()?, "one", "what was live stays");
+        let view = mesh.agent.admin().json("/config")?;
+        let cds = &view["kinds"][0];
+        assert_eq!(
+            (cds["service"].as_str(), cds["refused"].as_u64(), cds["resources"].as_u64()),
+            (Some("CDS"), Some(1), Some(2))
+        );
+        assert!(cds["refusal"].as_str().is_some_and(|why| why.contains("circuit_breakers")), "{view:#}");
+        let metrics = mesh.agent.admin().metrics()?;
+        assert_eq!(metrics.sum("bowline_xds_refused_total", &[("kind", "CDS")]), 1.0);
+        assert_eq!(metrics.sum("bowline_xds_connected", &[]), 1.0);
         // Its sibling went live: its endpoints are asked for.
         let version = set(&mesh.plane, EDS, &[endpoints("c", &[mesh.two.address()])])?;
         assert_eq!(mesh.plane.answer(EDS, version)?, None);

@@ -45,7 +45,7 @@ fn an_ack_follows_when_the_update_is_live_and_not_before() -> anyhow::Result<()>
         let _ = delivery.reply.send(Reply::default());
         let ack = said(&stream)?;
         assert_eq!((ack.nonce.as_str(), ack.error, ack.node), ("nonce 1", None, None));
-        assert_eq!(rig.client.status().view().kinds[&ResourceKind::Cluster].live, 1);
+        assert_eq!(rig.client.status().view().kinds[&ResourceKind::Cluster].held, 1);
     }
     Ok(())
 }
@@ -75,7 +75,8 @@ fn a_nack_names_the_resource_and_its_siblings_go_live() -> anyhow::Result<()> {
             assert_eq!(nack.has, ["1"], "the last good version");
         }
         let view = rig.client.status().view().kinds[&ResourceKind::Cluster].clone();
-        assert_eq!((view.live, view.updates, view.refused), (2, 2, 1));
+        assert!(view.refusal.as_ref().is_some_and(|why| why.contains("lb_policy")), "{view:?}");
+        assert_eq!((view.held, view.updates, view.refused), (2, 2, 1));
     }
     Ok(())
 }

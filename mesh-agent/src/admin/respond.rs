@@ -1,6 +1,7 @@
 //! From a request's method, path and host to an answer.
 
 use std::net::IpAddr;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HOST, ORIGIN};
@@ -9,7 +10,7 @@ use http_body_util::Full;
 use serde::Serialize;
 
 use crate::admin::serve::Via;
-use crate::admin::{Admin, clusters, dump};
+use crate::admin::{Admin, ConfigView, clusters, dump};
 
 type Answer = Response<Full<Bytes>>;
 
@@ -23,6 +24,7 @@ const INDEX: &str = "\
 /readyz        200 if traffic is served, 503 before that and while draining
 /config_dump   the configuration in force, JSON
 /clusters      clusters and endpoints; ?format=json
+/config        what came from the management server, and what was refused, JSON
 /workloads     the workloads of this node, JSON
 /connections   open connections, JSON
 /edges         who talks to whom: requests, errors, latency, JSON
@@ -49,6 +51,7 @@ pub(super) fn respond<B>(admin: &Admin, via: Via, request: &Request<B>) -> Answe
         "/config_dump" => json(&dump::config(&admin.config, &admin.snapshot(), admin.acceleration.get())),
         "/clusters" if request.uri().query() == Some("format=json") => json(&clusters::json(&admin.snapshot())),
         "/clusters" => text(StatusCode::OK, clusters::text(&admin.snapshot())),
+        "/config" => json(&(admin.management)().map(|it| ConfigView::of(it, SystemTime::now()))),
         "/workloads" => json(&(admin.workloads)()),
         "/connections" => json(&admin.telemetry.connections()),
         "/edges" => json(&admin.telemetry.edges()),

@@ -119,6 +119,7 @@ fn serve(name: &str) -> Served {
         snapshots: publisher.reader(),
         telemetry: Telemetry::new(1),
         workloads: Box::new(move || vec![WorkloadView::unmeshed(&workload, "its cgroup is gone".into())]),
+        management: Box::new(|| None),
         acceleration: Arc::default(),
         readiness: Readiness::default(),
         drain: drain::pair().0,

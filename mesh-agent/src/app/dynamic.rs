@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::app::sockets::Sockets;
 use crate::dns::Resolver;
 use crate::model::config::Config;
-use crate::model::management::ConfigSource;
+use crate::model::management::{ConfigSource, Standing};
 use crate::model::resource::{Resource, ResourceKind};
 use crate::model::service::Shortcuts;
 use crate::protobuf;
@@ -29,6 +29,9 @@ use crate::xds::session::{Fault, Missing, Name, Why};
 /// clusters before, if it goes by the protocol; those that come later are used when they come.
 const CLUSTER_PATIENCE: Duration = Duration::from_secs(15);
 
+/// How long after a change it is looked at who waits for clusters.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// Brings what a management server sends.
 #[derive(Debug)]
 pub(super) struct Dynamic {
@@ -41,6 +44,10 @@ pub(super) struct Dynamic {
     awaited: BTreeMap<ResourceKind, Option<Instant>>,
     /// Clusters that something waits for, and until when.
     missing: HashMap<Need, Instant>,
+    /// When that is looked at again: thousands of endpoints come one by one, and each could let somebody wait for the next cluster.
+    look: Option<Instant>,
+    /// What followed from the passing of time: told with the next reply.
+    owed: Reply,
 }
 
 /// Something to be made live.
@@ -74,7 +81,15 @@ impl Dynamic {
         let decode = |kind, bytes: &[u8]| protobuf::resource(kind, bytes).map_err(|refusal| refusal.to_string());
         let client = Client::start(ads.clone(), identity::encode(&config.node), &wants, decode)?;
         let serves_none = config.mesh.workloads.is_empty();
-        Ok(Some(Self { client, fixed, serves_none, awaited, missing: HashMap::new() }))
+        Ok(Some(Self {
+            client,
+            fixed,
+            serves_none,
+            awaited,
+            missing: HashMap::new(),
+            look: None,
+            owed: Reply::default(),
+        }))
     }
 
     /// Whether the start is still to wait: for a first response, or for what has come and is not live yet.
@@ -84,7 +99,8 @@ impl Dynamic {
 
     /// What happens next.
     pub(super) async fn next(&mut self) -> Event {
-        let late = self.missing.values().copied().chain(self.awaited.values().copied().flatten()).min();
+        let late =
+            self.missing.values().copied().chain(self.awaited.values().copied().flatten()).chain(self.look).min();
         tokio::select! {
             delivery = self.client.next() => Event::Delivery(delivery),
             () = tokio::time::sleep_until(late.unwrap_or_else(Instant::now)), if late.is_some() => Event::Late,
@@ -102,17 +118,21 @@ impl Dynamic {
     ) {
         match event {
             Event::Delivery(Delivery { news, reply }) => {
-                let answer = match news {
+                let mut answer = match news {
                     News::Update { kind, changed, removed, version, .. } => {
                         tracing::debug!(%kind, version, changed = changed.len(), removed = removed.len(), "update");
                         self.awaited.remove(&kind);
                         self.update(kind, changed, removed, rollout, resolver, sockets, kernel)
                     }
                     News::Missing(missing) => {
+                        let expired = |it: &&Missing| it.why == Why::Expired && it.kind == ResourceKind::Cluster;
+                        missing.iter().filter(expired).for_each(|it| resolver.forget(&(&*it.name).into()));
                         follow(rollout.change(missing.into_iter().map(given_up).collect(), kernel), &[])
                     }
                 };
-                self.watch(rollout);
+                self.look = self.look.or(Some(Instant::now() + LOOK));
+                answer.subscribe.append(&mut self.owed.subscribe);
+                answer.unsubscribe.append(&mut self.owed.unsubscribe);
                 // Nobody to reply to: the client has ended, and the agent is about to.
                 let _ = reply.send(answer);
             }
@@ -125,10 +145,12 @@ impl Dynamic {
                 for need in &late {
                     tracing::warn!(cluster = %need.name, "a cluster that is referred to does not come");
                 }
-                let applied = rollout.change(late.into_iter().map(Change::GiveUp).collect(), kernel);
-                for rejected in applied.rejected {
-                    tracing::warn!(%rejected, "cannot go live");
+                if !late.is_empty() {
+                    let reply = follow(rollout.change(late.into_iter().map(Change::GiveUp).collect(), kernel), &[]);
+                    self.owed.subscribe.extend(reply.subscribe);
+                    self.owed.unsubscribe.extend(reply.unsubscribe);
                 }
+                self.look = None;
                 self.watch(rollout);
             }
         }
@@ -202,6 +224,12 @@ impl Dynamic {
             self.missing.insert(need.clone(), before.get(need).copied().unwrap_or(until));
         }
     }
+}
+
+/// Reads how it stands with the management server.
+pub(super) fn standing(dynamic: &Option<Dynamic>) -> Box<dyn Fn() -> Option<Standing> + Send + Sync> {
+    let status = dynamic.as_ref().map(|dynamic| Arc::clone(dynamic.client.status()));
+    Box::new(move || status.as_ref().map(|status| status.view()))
 }
 
 /// What happens next, if anything can.

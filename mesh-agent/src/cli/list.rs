@@ -1,8 +1,8 @@
-//! `mesh-agent workloads` and `mesh-agent connections`.
+//! `mesh-agent workloads`, `mesh-agent connections` and `mesh-agent config`.
 
 use serde::de::DeserializeOwned;
 
-use crate::admin::{self, WorkloadView};
+use crate::admin::{self, ConfigView, WorkloadView};
 use crate::cli::table::{Table, age, size};
 use crate::cli::{Failure, print};
 use crate::settings::Query;
@@ -67,6 +67,39 @@ pub(super) fn connections(query: &Query) -> Result<(), Failure> {
         }
         table
     })
+}
+
+/// Prints how the running agent stands with its management server.
+pub(super) fn config(query: &Query) -> Result<(), Failure> {
+    let socket = &query.admin.socket;
+    if query.format.json {
+        return print(&String::from_utf8_lossy(&admin::get(socket, "/config")?));
+    }
+    let Some(view) = admin::get_json::<Option<ConfigView>>(socket, "/config")? else {
+        return print("all of the configuration stands in the agent's own file\n");
+    };
+    let since = view.since_ms.map(age).unwrap_or_default();
+    let mut text = match &view.server {
+        Some(server) => format!("server {server}, for {since}; stream number {}\n", view.streams),
+        None if view.streams == 0 => "no server has been reached yet\n".to_owned(),
+        None => format!("no server for {since}; what is live stays\n"),
+    };
+    if let (None, Some(failure)) = (&view.server, &view.last_failure) {
+        text.push_str(&format!("last failure: {failure}\n"));
+    }
+    let mut table = Table::new(&["KIND", "VERSION", "AGE", "RESOURCES", "UPDATES", "REFUSED", "LAST-REFUSAL"]);
+    for kind in view.kinds {
+        table.line(vec![
+            kind.service,
+            kind.version,
+            kind.age_ms.map(age).unwrap_or_default(),
+            kind.resources.to_string(),
+            kind.updates.to_string(),
+            kind.refused.to_string(),
+            kind.refusal.unwrap_or_default(),
+        ]);
+    }
+    print(&(text + &table.render()))
 }
 
 /// A name, or what kind of nameless thing it is.

@@ -1,7 +1,10 @@
 //! Where resources come from that are not in the file (`Bootstrap.dynamic_resources`), and how to talk to who has them.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use crate::model::resource::ResourceKind;
 
 /// `dynamic_resources`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,4 +66,40 @@ pub enum Kept {
     File(PathBuf),
     /// In a variable of the environment.
     Environment(String),
+}
+
+/// How it stands with the management server, at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Whom the stream that is open goes to.
+    pub server: Option<String>,
+    /// When it was opened, or when the last one ended.
+    pub since: Option<SystemTime>,
+    /// Streams that were opened so far.
+    pub streams: u64,
+    /// Attempts and streams that failed.
+    pub failures: u64,
+    /// The last failure.
+    pub last_failure: Option<String>,
+    /// Responses that could not be answered, because nobody asked for their type.
+    pub ignored: u64,
+    /// By kind, those that a response came for.
+    pub kinds: BTreeMap<ResourceKind, KindStanding>,
+}
+
+/// The same of one kind of resources.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KindStanding {
+    /// Version of the last response.
+    pub version: String,
+    /// When it was judged.
+    pub at: Option<SystemTime>,
+    /// Responses.
+    pub updates: u64,
+    /// Those in which something was refused.
+    pub refused: u64,
+    /// What was refused last, and why; gone when a response is accepted as a whole.
+    pub refusal: Option<String>,
+    /// Resources that are live, or wait for what they refer to.
+    pub held: usize,
 }

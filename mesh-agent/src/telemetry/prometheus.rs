@@ -2,8 +2,10 @@
 
 use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use crate::model::figures::Figures;
+use crate::model::management::Standing;
 use crate::telemetry::edge::{Destination, EdgeTotals, Source};
 use crate::telemetry::view::CLASSES;
 use crate::telemetry::{KernelCounter, Protocol, Telemetry};
@@ -29,7 +31,35 @@ pub(super) fn render(telemetry: &Telemetry) -> String {
     if let Some(read) = telemetry.figures.get() {
         figures(&mut text, &read());
     }
+    if let Some(standing) = telemetry.management.get().and_then(|read| read()) {
+        management(&mut text, &standing);
+    }
     text.0
+}
+
+fn management(text: &mut Text, standing: &Standing) {
+    let connected = u8::from(standing.server.is_some());
+    text.single("xds_connected", "gauge", "Whether a stream to a management server is open.", connected);
+    text.single("xds_streams_total", "counter", "Streams to management servers that were opened.", standing.streams);
+    text.single(
+        "xds_failures_total",
+        "counter",
+        "Attempts and streams to management servers that failed.",
+        standing.failures,
+    );
+    text.single("xds_ignored_total", "counter", "Responses of a type that nobody asked for.", standing.ignored);
+    let kinds = || standing.kinds.iter().map(|(kind, it)| ([("kind", kind.service())], it));
+    text.family("xds_updates_total", "counter", "Responses of management servers, by kind of resource.");
+    kinds().for_each(|(labels, it)| text.sample("xds_updates_total", &labels, it.updates));
+    text.family("xds_refused_total", "counter", "Responses in which something was refused (NACK).");
+    kinds().for_each(|(labels, it)| text.sample("xds_refused_total", &labels, it.refused));
+    text.family("xds_resources", "gauge", "Resources that are live, or wait for what they refer to.");
+    kinds().for_each(|(labels, it)| text.sample("xds_resources", &labels, it.held));
+    text.family("xds_last_update_timestamp_seconds", "gauge", "When the last response was judged.");
+    for (labels, it) in kinds() {
+        let at = it.at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok()).unwrap_or_default();
+        text.sample("xds_last_update_timestamp_seconds", &labels, at.as_secs());
+    }
 }
 
 fn figures(text: &mut Text, Figures { maps, programs }: &Figures) {

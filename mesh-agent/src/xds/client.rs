@@ -42,7 +42,7 @@ impl<R: Send + 'static> Client<R> {
         let variant = if management.incremental { Variant::Delta } else { Variant::Sotw };
         let mut session = Session::new(variant, node);
         wants.iter().for_each(|want| want.tell(&mut session));
-        let status = Arc::new(Status::new(variant));
+        let status = Arc::new(Status::default());
         let (sender, deliveries) = mpsc::channel(1);
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -96,6 +96,9 @@ struct Running<R> {
     /// The last failure that was logged: one that goes on is not news.
     told: String,
 }
+
+/// Refusals of one response that are shown.
+const MOST_SHOWN: usize = 5;
 
 /// Nobody takes deliveries any longer: the agent ends.
 struct Over;
@@ -222,7 +225,6 @@ impl<R> Running<R> {
             tracing::warn!(%kind, removed = update.removed.len(), "the management server removed everything of a kind");
         }
         let Update { ticket, version, resources, removed, faults } = update;
-        let has_faults = !faults.is_empty();
         let mut refused = Vec::new();
         let mut changed = Vec::with_capacity(resources.len());
         for incoming in resources {
@@ -231,13 +233,16 @@ impl<R> Running<R> {
                 Err(text) => refused.push(Fault { name: Some(incoming.name), text }),
             }
         }
-        let all = faults.into_iter().chain(refused.iter().cloned()).collect();
+        let all: Vec<_> = faults.into_iter().chain(refused.iter().cloned()).collect();
+        let mut refusals: Vec<_> = all.iter().map(ToString::to_string).collect();
         let news = News::Update { kind, version: version.clone(), changed, removed, refused: all };
         let reply = self.deliver(news).await?;
         refused.extend(reply.refused.iter().cloned());
-        let is_refused = !refused.is_empty() || has_faults;
+        refusals.extend(reply.refused.iter().map(ToString::to_string));
+        refusals.truncate(MOST_SHOWN);
+        let refusal = (!refusals.is_empty()).then(|| refusals.join("; "));
         let answer = self.session.decided(&ticket, &refused, Instant::now());
-        self.status.judged(kind, &version, self.session.held(kind), is_refused);
+        self.status.judged(kind, &version, self.session.held(kind), refusal);
         Ok(Ok(answer.into_iter().chain(self.follow(&reply)).collect()))
     }
 

@@ -1,0 +1,66 @@
+//! What the admin interface says of the management server, in JSON. The command line reads the same type back.
+
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::management::{KindStanding, Standing};
+use crate::model::resource::ResourceKind;
+
+/// `/config`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigView {
+    /// Whom the stream that is open goes to.
+    pub server: Option<String>,
+    /// How long it has been open, or how long there has been none, in milliseconds.
+    pub since_ms: Option<u64>,
+    /// Streams that were opened so far.
+    pub streams: u64,
+    /// Attempts and streams that failed.
+    pub failures: u64,
+    /// The last failure.
+    pub last_failure: Option<String>,
+    /// By kind, those that a response came for.
+    pub kinds: Vec<KindView>,
+}
+
+/// One kind of resources.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KindView {
+    /// `CDS`, `EDS`...
+    pub service: String,
+    /// Version of the last response.
+    pub version: String,
+    /// How old it is, in milliseconds.
+    pub age_ms: Option<u64>,
+    /// Resources that are live, or wait for what they refer to.
+    pub resources: usize,
+    /// Responses so far.
+    pub updates: u64,
+    /// Those in which something was refused.
+    pub refused: u64,
+    /// What was refused in the last response, and why.
+    pub refusal: Option<String>,
+}
+
+impl ConfigView {
+    pub(super) fn of(standing: Standing, now: SystemTime) -> Self {
+        let Standing { server, since, streams, failures, last_failure, kinds, .. } = standing;
+        let kinds = kinds.into_iter().map(|(kind, it)| KindView::of(kind, it, now)).collect();
+        Self { server, since_ms: since.map(|since| age(since, now)), streams, failures, last_failure, kinds }
+    }
+}
+
+impl KindView {
+    fn of(kind: ResourceKind, it: KindStanding, now: SystemTime) -> Self {
+        let KindStanding { version, at, updates, refused, refusal, held } = it;
+        let (service, age_ms) = (kind.service().to_owned(), at.map(|at| age(at, now)));
+        Self { service, version, age_ms, resources: held, updates, refused, refusal }
+    }
+}
+
+fn age(since: SystemTime, now: SystemTime) -> u64 {
+    // A clock that was set back says nothing of ages.
+    let age = now.duration_since(since).unwrap_or_default();
+    u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
+}
