@@ -8,6 +8,7 @@ mod cluster;
 mod http;
 mod listener;
 mod management;
+mod node;
 mod object;
 mod rbac;
 mod route;
@@ -52,7 +53,7 @@ pub(super) fn config(config: &Config, snapshot: &Snapshot, accelerated: Option<&
 
 fn bootstrap(config: &Config) -> Value {
     Object::default()
-        .set("node", json!({ "id": config.node.id, "cluster": config.node.cluster }))
+        .set("node", node::node(&config.node))
         .maybe("admin", config.admin.map(|address| json!({ "address": self::address(address) })))
         .done()
 }
