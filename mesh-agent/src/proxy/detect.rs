@@ -10,10 +10,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 use crate::telemetry::Protocol;
+use crate::transport::read;
 
 /// What every HTTP/2 connection begins with (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -44,7 +44,7 @@ pub(super) async fn detect(
             if let Some(protocol) = classify(read_ahead) {
                 return Ok(protocol);
             }
-            if stream.read_buf(read_ahead).await? == 0 {
+            if read::read(stream, read_ahead).await? == 0 {
                 return Ok(Protocol::Opaque);
             }
         }

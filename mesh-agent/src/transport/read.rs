@@ -5,11 +5,13 @@
 //! come for it. Here only the kernel's "nothing for now" counts. That is a system call more for each message, so it is done where
 //! acceleration is on and nowhere else.
 
+use std::future::poll_fn;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
-use bytes::BufMut;
+use bytes::{BufMut, BytesMut};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
 /// The kernel programs belong to the process, and so does what follows from them.
@@ -35,3 +37,17 @@ pub(crate) fn poll_read(stream: &TcpStream, cx: &mut Context<'_>, room: &mut imp
         }
     }
 }
+
+/// Reads once, in whichever way is right.
+pub(crate) async fn read(stream: &mut TcpStream, room: &mut BytesMut) -> io::Result<usize> {
+    if may_come_past_tcp() {
+        // `try_read_buf` reads into what room there is.
+        room.reserve(ROOM);
+        poll_fn(|cx| poll_read(stream, cx, room)).await
+    } else {
+        stream.read_buf(room).await
+    }
+}
+
+/// At the most read at once.
+const ROOM: usize = 4096;

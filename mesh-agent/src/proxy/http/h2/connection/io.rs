@@ -98,7 +98,7 @@ impl Io {
         loop {
             self.input.clear();
             self.input.reserve(READ);
-            if !matches!(self.stream.read_buf(&mut self.input).await, Ok(1..)) {
+            if !matches!(read::read(&mut self.stream, &mut self.input).await, Ok(1..)) {
                 return;
             }
         }
