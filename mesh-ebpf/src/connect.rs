@@ -132,7 +132,7 @@ fn steer(workload: &Workload, family: Family, socket: Socket, destination: Addr,
 /// To an endpoint of the service. The service is remembered with the socket: that is whom the app talks to.
 #[inline(always)]
 fn direct(workload: &Workload, socket: Socket, key: &ServiceKey, service: Service) -> Outcome {
-    let target = service::choose(key, service, || client(workload, socket, key.addr))?;
+    let target = service::choose(key, service, || client(workload.pod, &socket.bound_addr(), &key.addr))?;
     if target.is_nowhere() {
         return Ok((Verdict::Deny(Counter::DeniedNoEndpoint), None));
     }

@@ -2,8 +2,7 @@
 
 use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
 use mesh_common::decide::{Failure, Offer};
-use mesh_common::flow::Addr;
-use mesh_common::service::{Block, ChoiceKey, Service, ServiceKey, Target, client_hash, slot};
+use mesh_common::service::{Block, ChoiceKey, Service, ServiceKey, Target, slot};
 
 use crate::maps::{CHOICES, SERVICES, SLOTS};
 
@@ -24,21 +23,23 @@ pub(crate) fn offer(service: Option<Service>) -> Offer {
     }
 }
 
-/// An endpoint of the service that `find` found, for this client if that decides. Its set may have been replaced and removed since; then
-/// the service names the new one already.
+/// An endpoint of the service that `find` found, for the client of this hash if that decides. Its set may have been replaced and removed
+/// since; then the service names the new one already.
 #[inline(always)]
-pub(crate) fn choose(key: &ServiceKey, service: Service, client: impl Fn() -> Addr) -> Result<Target, Failure> {
-    match draw(service, &client) {
+pub(crate) fn choose(key: &ServiceKey, service: Service, client: impl FnOnce() -> u32) -> Result<Target, Failure> {
+    // In one place, so that the verifier walks it once. A service whose client begins to decide at this very moment has dice once more.
+    let hash = if service.slots().is_some() { client() } else { random() };
+    match draw(service, hash) {
         Some(target) => Ok(target),
-        None => find(key).and_then(|service| draw(service, &client)).ok_or(Failure::NoChoice),
+        None => find(key).and_then(|service| draw(service, hash)).ok_or(Failure::NoChoice),
     }
 }
 
 #[inline(always)]
-fn draw(service: Service, client: &impl Fn() -> Addr) -> Option<Target> {
+fn draw(service: Service, hash: u32) -> Option<Target> {
     let index = match service.slots() {
-        None => service.index(random()),
-        Some(slots) => taker(service.set, slot(client_hash(client()), slots))?,
+        None => service.index(hash),
+        Some(slots) => taker(service.set, slot(hash, slots))?,
     };
     // SAFETY: as for the services.
     let choice = unsafe { CHOICES.get(ChoiceKey { set: service.set, index }) }?;
