@@ -143,7 +143,15 @@ pub const PROGRAMS_FOLDER: &str = "programs";
 /// What an agent of this version does with the maps of an older one, by that one's version: those named have kept layout and
 /// meaning, and are kept with what they hold; the others are made anew. A version that is not here is refused.
 pub const KEPT_OF: [(u32, &[&str]); 5] =
-    [(8, KEPT_TO_10), (9, KEPT_TO_10), (10, KEPT_TO_10), (11, KEPT_FROM_11), (12, KEPT_FROM_11)];
-const KEPT_TO_10: &[&str] = &[NETNS, CGROUPS, LOCALS, SERVICES, CHOICES, FLOWS, SOCKETS, LEGS, PAIRS];
-const KEPT_FROM_11: &[&str] =
-    &[NETNS, CGROUPS, LOCALS, KEPT, HANDSHAKES, SERVICES, CHOICES, FLOWS, SOCKETS, LEGS, PAIRS, EVENTS];
+    [(8, KEPT_TO_9), (9, KEPT_TO_9), (10, KEPT_OF_10), (11, KEPT_FROM_11), (12, KEPT_FROM_11)];
+/// Until then the kernel knew no policies: a service that had one was the agent's.
+const KEPT_TO_9: &[&str] = &[NETNS, CGROUPS, LOCALS, SERVICES, CHOICES, FLOWS, SOCKETS, LEGS, PAIRS];
+/// Services and their policies are kept together, or neither: a service without its policy is open to everybody.
+const KEPT_OF_10: &[&str] = &[
+    NETNS, CGROUPS, LOCALS, SERVICES, CHOICES, FLOWS, SOCKETS, LEGS, PAIRS, RULED, RULE_SETS, RULE_NETS, RULE_PORTS,
+    RULE_WHO, POD_ADDRS,
+];
+const KEPT_FROM_11: &[&str] = &[
+    NETNS, CGROUPS, LOCALS, KEPT, HANDSHAKES, SERVICES, CHOICES, FLOWS, SOCKETS, LEGS, PAIRS, EVENTS, RULED, RULE_SETS,
+    RULE_NETS, RULE_PORTS, RULE_WHO, POD_ADDRS,
+];

@@ -281,4 +281,16 @@ mod tests {
             assert!(!maps.contains(&names::KNOBS));
         }
     }
+
+    #[test]
+    fn services_are_kept_with_their_policies_or_not_at_all() {
+        // Since this version policies are the kernel's to ask.
+        let with_policies = names::KEPT_OF.into_iter().filter(|(older, _)| *older >= 10);
+        for (older, maps) in with_policies.filter(|(_, maps)| maps.contains(&names::SERVICES)) {
+            for map in [names::RULED, names::RULE_SETS, names::RULE_NETS, names::RULE_PORTS, names::RULE_WHO] {
+                assert!(maps.contains(&map), "services of version {older} would be without {map}");
+            }
+            assert!(maps.contains(&names::POD_ADDRS), "rules ask where from");
+        }
+    }
 }
