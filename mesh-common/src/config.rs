@@ -55,7 +55,7 @@ pub const MAX_RULE_SETS: u32 = 8192;
 /// Networks, blocks of ports and workloads that all sets tell apart.
 pub const MAX_RULE_ENTRIES: u32 = 131_072;
 
-/// Bytes of the ring of events: some 7000 records. The agent empties it a hundred times a second.
+/// Bytes of the ring of events: some 8000 records. The agent empties it twenty times a second, and at once when it fills.
 pub const EVENT_BYTES: u32 = 1 << 20;
 
 /// Bytes of the ring of one pod's inbound program, which reports refusals alone.
