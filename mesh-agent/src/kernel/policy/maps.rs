@@ -31,6 +31,8 @@ pub(crate) trait PolicyMaps: Send {
     fn put_pod(&mut self, pod: u32, addrs: PodAddrs) -> Result<(), TableError>;
     /// Forgets it.
     fn drop_pod(&mut self, pod: u32) -> Result<(), TableError>;
+    /// The workloads whose addresses are said.
+    fn pods(&self) -> Result<BTreeMap<u32, PodAddrs>, TableError>;
 }
 
 /// The kernel's maps.
@@ -120,6 +122,10 @@ impl PolicyMaps for KernelPolicies {
     fn drop_pod(&mut self, pod: u32) -> Result<(), TableError> {
         forgotten(self.pods.remove(&pod), names::POD_ADDRS)
     }
+
+    fn pods(&self) -> Result<BTreeMap<u32, PodAddrs>, TableError> {
+        self.pods.iter().collect::<Result<_, _>>().map_err(refused(names::POD_ADDRS))
+    }
 }
 
 /// The addresses a socket of a workload that is bound to none is taken to have. Without one of a family it is what the agent
@@ -185,12 +191,20 @@ impl PolicyMaps for std::sync::Arc<std::sync::Mutex<FakePolicies>> {
     }
 
     fn put_pod(&mut self, pod: u32, addrs: PodAddrs) -> Result<(), TableError> {
-        self.lock().unwrap().pods.insert(pod, addrs);
+        let mut fake = self.lock().unwrap();
+        if fake.room.is_some_and(|room| fake.pods.len() >= room) {
+            return Err(TableError::Full { map: names::POD_ADDRS });
+        }
+        fake.pods.insert(pod, addrs);
         Ok(())
     }
 
     fn drop_pod(&mut self, pod: u32) -> Result<(), TableError> {
         self.lock().unwrap().pods.remove(&pod);
         Ok(())
+    }
+
+    fn pods(&self) -> Result<BTreeMap<u32, PodAddrs>, TableError> {
+        Ok(self.lock().unwrap().pods.clone())
     }
 }

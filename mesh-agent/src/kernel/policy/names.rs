@@ -1,6 +1,6 @@
 //! Which policy a set's rule belongs to: the kernel tells numbers, people want names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Gives sets their numbers and remembers their names, also for a while after a set is gone: events may still be on their way.
@@ -11,6 +11,8 @@ pub(crate) struct RuleNames(Arc<Mutex<Known>>);
 struct Known {
     last: u32,
     names: BTreeMap<u32, Vec<Arc<str>>>,
+    /// Sets that are gone, the longest gone first. Those that are not are as many as the maps hold.
+    gone: VecDeque<u32>,
 }
 
 impl RuleNames {
@@ -21,10 +23,17 @@ impl RuleNames {
         known.last = known.last.wrapping_add(1).max(1);
         let number = known.last;
         known.names.insert(number, names.to_vec());
-        if known.names.len() > MOST_SETS {
-            known.names.pop_first();
-        }
         number
+    }
+
+    /// These sets are gone. Of the last of them the names are kept.
+    pub(crate) fn retire(&self, sets: impl Iterator<Item = u32>) {
+        let known = &mut *self.lock();
+        known.gone.extend(sets);
+        while known.gone.len() > MOST_GONE {
+            let forgotten = known.gone.pop_front();
+            forgotten.and_then(|set| known.names.remove(&set));
+        }
     }
 
     /// Numbers up to this one are taken.
@@ -45,8 +54,8 @@ impl RuleNames {
     }
 }
 
-/// Twice as many as a map holds.
-const MOST_SETS: usize = 2 * mesh_common::config::MAX_RULE_SETS as usize;
+/// As many as a map holds: all of them at once may have just gone.
+const MOST_GONE: usize = mesh_common::config::MAX_RULE_SETS as usize;
 
 #[cfg(test)]
 mod tests {
@@ -60,5 +69,15 @@ mod tests {
         assert_eq!((set, names.number(&[])), (7, 8));
         assert_eq!(names.name(7, 2).as_deref(), Some("web"));
         assert_eq!((names.name(7, 0), names.name(7, 3), names.name(9, 1)), (None, None, None));
+    }
+
+    #[test]
+    fn a_set_has_its_names_as_long_as_it_lives_and_a_while_longer() {
+        let names = RuleNames::default();
+        let stays = names.number(&["stays".into()]);
+        let gone: Vec<u32> = (0..=MOST_GONE).map(|_| names.number(&["gone".into()])).collect();
+        names.retire(gone.iter().copied());
+        assert_eq!(names.name(stays, 1).as_deref(), Some("stays"));
+        assert_eq!((names.name(gone[0], 1), names.name(gone[1], 1).as_deref()), (None, Some("gone")));
     }
 }

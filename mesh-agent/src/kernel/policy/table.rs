@@ -24,7 +24,12 @@ pub(crate) struct PolicyTable {
     names: RuleNames,
     live: BTreeMap<RuledKey, u32>,
     sets: BTreeMap<u32, Compiled>,
+    /// By which addresses the workloads are to be known.
     pods: BTreeMap<u32, PodAddrs>,
+    /// And what the kernel was told, by an earlier agent too.
+    told: BTreeMap<u32, PodAddrs>,
+    /// Sets that something named at the last look. A program may have read their numbers just before, and still look for them.
+    leaving: BTreeSet<u32>,
     /// Some set may be there that nothing names.
     litter: bool,
 }
@@ -34,7 +39,17 @@ impl PolicyTable {
     pub(crate) fn new(maps: Box<dyn PolicyMaps>, names: RuleNames) -> Result<Self, TableError> {
         let live = maps.ruled()?;
         names.skip(maps.sets()?.keys().chain(live.values()).max().copied().unwrap_or(0));
-        Ok(Self { maps, names, live, sets: BTreeMap::new(), pods: BTreeMap::new(), litter: true })
+        let told = maps.pods()?;
+        Ok(Self {
+            maps,
+            names,
+            live,
+            sets: BTreeMap::new(),
+            pods: told.clone(),
+            told,
+            leaving: BTreeSet::new(),
+            litter: true,
+        })
     }
 
     /// Makes these policies hold. Answers for which destinations that could not be done: they must not go past the agent.
@@ -54,7 +69,7 @@ impl PolicyTable {
         let keys: BTreeSet<_> = next.keys().map(|address| key(*address)).collect();
         for gone in self.live.keys().filter(|key| !keys.contains(key)).copied().collect::<Vec<_>>() {
             match self.maps.drop_ruled(&gone) {
-                Ok(()) => drop(self.live.remove(&gone)),
+                Ok(()) => self.leaving.extend(self.live.remove(&gone)),
                 Err(error) => warn!(%error, "a policy stays in the kernel; trying again"),
             }
         }
@@ -70,37 +85,53 @@ impl PolicyTable {
             (names::RULE_NETS, sum(|set| set.nets.len())),
             (names::RULE_PORTS, sum(|set| set.ports.len())),
             (names::RULE_WHO, sum(|set| set.who.len())),
-            (names::POD_ADDRS, self.pods.len()),
+            (names::POD_ADDRS, self.told.len()),
         ]
     }
 
     /// Says by which addresses the workloads are known.
     pub(crate) fn set_pods(&mut self, pods: BTreeMap<u32, PodAddrs>) {
-        let gone = self
-            .pods
-            .keys()
-            .filter(|pod| !pods.contains_key(pod))
-            .map(|pod| self.maps.drop_pod(*pod))
-            .collect::<Vec<_>>();
-        let told = pods.iter().filter(|(pod, addrs)| self.pods.get(pod) != Some(addrs));
-        let told: Vec<_> = told.map(|(pod, addrs)| self.maps.put_pod(*pod, *addrs)).collect();
-        if let Some(error) = gone.into_iter().chain(told).find_map(Result::err) {
+        self.pods = pods;
+        self.tell_pods();
+    }
+
+    /// What could not be told is told again at the next look.
+    fn tell_pods(&mut self) {
+        let mut failed = None;
+        for gone in self.told.keys().filter(|pod| !self.pods.contains_key(pod)).copied().collect::<Vec<_>>() {
+            match self.maps.drop_pod(gone) {
+                Ok(()) => drop(self.told.remove(&gone)),
+                Err(error) => failed = Some(error),
+            }
+        }
+        for (&pod, &addrs) in &self.pods {
+            if self.told.get(&pod) == Some(&addrs) {
+                continue;
+            }
+            match self.maps.put_pod(pod, addrs) {
+                Ok(()) => drop(self.told.insert(pod, addrs)),
+                Err(error) => failed = Some(error),
+            }
+        }
+        if let Some(error) = failed {
             warn!(%error, "the kernel does not know the addresses of all workloads; trying again");
-            self.pods.clear();
-        } else {
-            self.pods = pods;
         }
     }
 
     /// To be called about once a second: removes sets that no program reads any more.
     pub(crate) fn tick(&mut self) {
+        if self.told != self.pods {
+            self.tell_pods();
+        }
         if !self.litter {
             return;
         }
-        let named: BTreeSet<_> = self.live.values().copied().collect();
-        self.sets.retain(|number, _| named.contains(number));
-        match self.maps.keep_sets(&named) {
-            Ok(()) => self.litter = false,
+        let leaving = std::mem::take(&mut self.leaving);
+        let kept: BTreeSet<_> = self.live.values().chain(&leaving).copied().collect();
+        let gone = self.sets.extract_if(.., |number, _| !kept.contains(number));
+        self.names.retire(gone.map(|(number, _)| number));
+        match self.maps.keep_sets(&kept) {
+            Ok(()) => self.litter = !leaving.is_empty(),
             Err(error) => warn!(%error, "rules that nothing refers to stay in the kernel; trying again"),
         }
     }
@@ -129,6 +160,9 @@ impl PolicyTable {
     }
 
     fn put_one(&mut self, key: RuledKey, compiled: &Compiled) -> Result<(), TableError> {
+        if self.live.get(&key).and_then(|set| self.sets.get(set)) == Some(compiled) {
+            return Ok(());
+        }
         // Destinations with the same policy share a set.
         let same = self.sets.iter().find(|(_, found)| *found == compiled).map(|(number, _)| *number);
         let set = match same {
@@ -137,7 +171,7 @@ impl PolicyTable {
         };
         if self.live.get(&key) != Some(&set) {
             self.maps.put_ruled(&key, set)?;
-            self.live.insert(key, set);
+            self.leaving.extend(self.live.insert(key, set));
             self.litter = true;
         }
         Ok(())
@@ -147,9 +181,19 @@ impl PolicyTable {
         let number = self.names.number(&compiled.names);
         // Half a set is litter, too.
         self.litter = true;
-        self.maps.put_set(number, compiled)?;
+        if let Err(error) = self.maps.put_set(number, compiled) {
+            self.names.retire([number].into_iter());
+            return Err(error);
+        }
         self.sets.insert(number, compiled.clone());
         Ok(number)
+    }
+}
+
+/// A pod has a table of its own: what is in it goes with the pod.
+impl Drop for PolicyTable {
+    fn drop(&mut self) {
+        self.names.retire(self.sets.keys().copied());
     }
 }
 
@@ -199,6 +243,9 @@ mod tests {
         assert_eq!(log(&fake), ["set 3", "82 has 3"]);
         table.prune(&next);
         assert_eq!(log(&fake), ["81 has none"]);
+        // Who has just read a number finds its set for a second at least.
+        table.tick();
+        assert_eq!(log(&fake), ["keep {1, 2, 3}"]);
         table.tick();
         assert_eq!(log(&fake), ["keep {1, 3}"]);
         // Nothing changes: nothing is done but the look for litter.
@@ -227,7 +274,34 @@ mod tests {
         table.put(&next);
         table.prune(&next);
         table.tick();
-        assert_eq!(log(&fake), ["set 8", "80 has 8", "keep {8}"]);
+        table.tick();
+        assert_eq!(log(&fake), ["set 8", "80 has 8", "keep {7, 8}", "keep {8}"]);
+    }
+
+    #[test]
+    fn of_workloads_the_kernel_knows_those_that_are_here() {
+        let (fake, mut first) = table();
+        let pods = |numbers: &[u32]| -> BTreeMap<u32, PodAddrs> {
+            let addrs = crate::kernel::policy::maps::pod_addrs(&[]);
+            numbers.iter().map(|number| (*number, addrs)).collect()
+        };
+        let told = || fake.lock().unwrap().pods.keys().copied().collect::<Vec<_>>();
+        first.set_pods(pods(&[1, 2]));
+        drop(first);
+        // The second went while no agent ran.
+        let mut table = PolicyTable::new(Box::new(Arc::clone(&fake)), RuleNames::default()).unwrap();
+        table.tick();
+        assert_eq!(told(), [1, 2]);
+        table.set_pods(pods(&[1, 3]));
+        assert_eq!(told(), [1, 3]);
+        // What finds no room is told when there is some, and what goes meanwhile goes.
+        fake.lock().unwrap().room = Some(2);
+        table.set_pods(pods(&[1, 3, 4]));
+        table.set_pods(pods(&[3, 4, 5]));
+        assert_eq!(told(), [3, 4]);
+        fake.lock().unwrap().room = None;
+        table.tick();
+        assert_eq!(told(), [3, 4, 5]);
     }
 
     #[test]
