@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use tracing::debug;
+
 use crate::model::event::{ConnectionId, Event, Kind, Numbers};
 use crate::model::name::ListenerName;
 use crate::telemetry::connections::{ConnectionGuard, ConnectionInfo, Tier};
@@ -55,7 +57,11 @@ impl PastTraffic {
             Kind::Closed => self.close(event, None),
             Kind::Broken => self.close(event, Some("connection_broken")),
             Kind::Failed => self.edge(event, Edge::connect_failed),
-            Kind::Denied => self.edge(event, |edge| edge.error(event.reason.label)),
+            Kind::Denied => {
+                let (peer, destination, policy) = (event.client, event.asked, event.policy.as_deref());
+                debug!(%peer, %destination, policy, reason = event.reason.label, "denied in the kernel");
+                self.edge(event, |edge| edge.error(event.reason.label));
+            }
         }
     }
 
