@@ -46,3 +46,25 @@ fn after_the_mesh_nothing_is_steered() -> anyhow::Result<()> {
     assert_eq!(rig.count("steered"), 0);
     Ok(())
 }
+
+#[test]
+fn who_shared_a_namespace_comes_back_to_a_shared_one() -> anyhow::Result<()> {
+    // Two in one namespace, each in a cgroup of its own.
+    let mut rig = rig_or_skip!(with |config: &mut mesh_agent::model::config::Mesh| {
+        config.workloads[1].netns = config.workloads[0].netns.clone();
+        config.workloads[1].addresses.clear();
+    }; "a", "b");
+    assert_eq!(rig.mesh.pods().len(), 2);
+    rig.pod("a").die()?;
+    std::fs::remove_dir(rig.pod("b").cgroup())?;
+    assert_eq!(rig.mesh.tick().len(), 2);
+    // One comes first. What is in the namespace and not in its cgroup is not its own.
+    rig.world.revive("a")?;
+    let names = |pods: Vec<std::sync::Arc<mesh_agent::model::flow::Pod>>| {
+        pods.iter().map(|pod| pod.workload.name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(rig.mesh.welcome()), ["a"]);
+    std::fs::create_dir(rig.pod("b").cgroup())?;
+    assert_eq!(names(rig.mesh.welcome()), ["b"]);
+    Ok(())
+}

@@ -57,6 +57,13 @@ pub(crate) enum MapOp {
     LearnNetns(u64, Workload),
 }
 
+impl State {
+    /// The highest number of a workload; zero if there is none.
+    pub(crate) fn last_pod(&self) -> u32 {
+        self.netns.values().chain(self.cgroups.values()).map(|workload| workload.pod).max().unwrap_or(0)
+    }
+}
+
 impl Excluded {
     pub(crate) fn new(ports: &[u16], networks: &[IpNet]) -> Self {
         let mut excluded = Self::default();

@@ -127,7 +127,9 @@ impl Mesh {
         if let (Some(log), Some(ring)) = (&log, parts.logger) {
             log.add(None, ring);
         }
-        let last = members.iter().map(|member| member.pod.id).max().unwrap_or(PodId(0));
+        // Also of those that went while no agent ran: events and sockets may still tell of them.
+        let known = PodId(sync.wanted().last_pod());
+        let last = members.iter().map(|member| member.pod.id).fold(known, PodId::max);
         let steering = Arc::new(KernelSteering::new(parts.kept, parts.legs));
         let direct = DirectSockets::new(Arc::clone(&steering), parts.flows);
         let mut mesh = Self {

@@ -112,7 +112,7 @@ pub(crate) fn find(
     if !errors.is_empty() {
         return Err(errors);
     }
-    let mut last = known.netns.values().chain(known.cgroups.values()).map(|workload| workload.pod).max().unwrap_or(0);
+    let mut last = known.last_pod();
     let mut number = |found: &Found<'_>, key| {
         let before = match key {
             Key::Netns => known.netns.get(&found.netns.cookie()).filter(|workload| !workload.is_by_cgroup()),
@@ -130,14 +130,15 @@ pub(crate) fn find(
     Ok(found.into_iter().zip(keys).map(|(found, (id, key))| found.member(id, key, trust_domain)).collect())
 }
 
-/// Finds one more workload, beside those that run.
+/// Finds one more workload, beside those that run. One that is missed may share its namespace when it comes: then this one's is
+/// not its own from the beginning.
 pub(crate) fn find_one(
     workload: &Workload,
     id: PodId,
     trust_domain: &str,
-    home: &Arc<Netns>,
-    cgroups: &Cgroups,
+    (home, cgroups): (&Arc<Netns>, &Cgroups),
     running: &[&Member],
+    missed: &[&Workload],
 ) -> Result<Member, RegistryError> {
     let found = Found::new(workload, home, cgroups)?;
     let name = |member: &Member| member.pod.workload.name.clone();
@@ -146,7 +147,9 @@ pub(crate) fn find_one(
     if let Some(alone) = neighbours.iter().find(|member| member.key == Key::Netns) {
         return Err(RegistryError::NeedsCgroup { workload: name(alone), with: workload.name.to_string() });
     }
-    let key = found.key(&neighbours.iter().map(|member| &member.pod.workload.name).collect::<Vec<_>>())?;
+    let to_come = missed.iter().filter(|other| found.is_home_of(other, home)).map(|other| &other.name);
+    let here = neighbours.iter().map(|member| &member.pod.workload.name);
+    let key = found.key(&here.chain(to_come).collect::<Vec<_>>())?;
     if let Key::Cgroup(_) = key
         && let Some(other) = neighbours.iter().find(|member| member.key == key)
         && let Some((path, _)) = &found.cgroup
@@ -191,6 +194,12 @@ impl<'a> Found<'a> {
             }
         };
         Ok(Self { workload, netns, cgroup, watched })
+    }
+
+    /// Whether another workload is to live in the same namespace, as far as that can be seen now.
+    fn is_home_of(&self, other: &Workload, home: &Arc<Netns>) -> bool {
+        let cookie = |path: &PathBuf| Netns::open(path, home).ok().map(|netns| netns.cookie());
+        other.netns.as_ref().map_or(Some(home.cookie()), cookie) == Some(self.netns.cookie())
     }
 
     fn key(&self, in_netns: &[&WorkloadName]) -> Result<Key, RegistryError> {

@@ -37,10 +37,13 @@ impl Seeker {
     /// Those that are here now; `running` are those that were all the time.
     pub(crate) fn look(&mut self, running: &[&Member]) -> Vec<Member> {
         let mut found: Vec<Member> = Vec::new();
-        for workload in std::mem::take(&mut self.missed) {
+        let mut sought = std::mem::take(&mut self.missed).into_iter();
+        while let Some(workload) = sought.next() {
             let id = PodId(self.last.0 + 1);
             let others: Vec<_> = running.iter().copied().chain(&found).collect();
-            match registry::find_one(&workload, id, &self.trust_domain, &self.home, &self.cgroups, &others) {
+            let missed: Vec<_> = self.missed.iter().chain(sought.as_slice()).collect();
+            let here = (&self.home, &self.cgroups);
+            match registry::find_one(&workload, id, &self.trust_domain, here, &others, &missed) {
                 Ok(member) => {
                     self.last = id;
                     found.push(member);
