@@ -37,7 +37,7 @@ fn claims(snapshot: &Snapshot) -> Claims {
         let address = live.config.address;
         claims.all |= live.config.catch_all;
         let ip = (!address.ip().is_unspecified()).then_some(address.ip());
-        claims.ports.insert((ip, address.port()));
+        claims.ports.push((ip, address.port()));
         claims.straight.extend(straight(snapshot, live, ip));
     }
     claims

@@ -111,6 +111,16 @@ impl Addr {
         }
     }
 
+    /// The unspecified address of a family.
+    #[inline(always)]
+    #[must_use]
+    pub const fn any(family: Family) -> Self {
+        match family {
+            Family::V4 => Self::v4(0),
+            Family::V6 => Self([0; 4]),
+        }
+    }
+
     /// Never leaves the namespace: `127.0.0.0/8`, `::1`, and the unspecified addresses, which `connect` takes for those.
     #[inline(always)]
     #[must_use]

@@ -111,7 +111,7 @@ fn connect(ctx: &SockAddrContext, destination: Addr, rewrite: impl FnOnce(Target
 #[inline(always)]
 fn may(workload: &Workload, socket: Socket, destination: Addr, port: PortBe) -> Said {
     let asked = || Asked { pod: workload.pod, source: source(workload, socket, destination), destination, port };
-    policy::ask(asked, &RuledKey::new(destination, port))
+    policy::ask(asked, policy::of(&RuledKey::new(destination, port)))
 }
 
 /// What becomes of a connection, and where it goes if not to where the app said.

@@ -39,7 +39,9 @@ pub(crate) fn accept(ctx: &SkLookupContext) -> Option<Verdict> {
         // What the agent would bring to the app as it is needs its policy all the same.
         verdict @ Verdict::Pass(Counter::InboundUnclaimed) => {
             let asked = || Asked { pod: 0, source: client, destination, port };
-            let said = policy::ask(asked, &RuledKey::new(destination, port));
+            // A listener for any address has one policy for all, also for those that nobody wrote down.
+            let any = || policy::of(&RuledKey::new(Addr::any(destination.family()), port));
+            let said = policy::ask(asked, policy::of(&RuledKey::new(destination, port)).or_else(any));
             rule = said.rule();
             by_policy(verdict, said.judgement, Way::Inbound)
         }

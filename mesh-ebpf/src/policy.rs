@@ -12,14 +12,20 @@ pub(crate) struct Said {
     pub(crate) set: u32,
 }
 
+/// The set of rules of a destination, if it has one.
+#[inline(always)]
+pub(crate) fn of(destination: &RuledKey) -> Option<u32> {
+    // SAFETY: the map is not preallocated: an entry that is replaced meanwhile is freed after this program has run.
+    unsafe { RULED.get(destination) }.copied()
+}
+
 /// Asks the policy of a destination. What has none may be connected to.
 #[inline(always)]
-pub(crate) fn ask(asked: impl FnOnce() -> Asked, destination: &RuledKey) -> Said {
-    // SAFETY: the map is not preallocated: an entry that is replaced meanwhile is freed after this program has run.
-    let Some(&set) = (unsafe { RULED.get(destination) }) else {
-        return Said { judgement: Judgement::Allowed, set: 0 };
-    };
-    Said { judgement: judge(set, &Maps, &asked()), set }
+pub(crate) fn ask(asked: impl FnOnce() -> Asked, set: Option<u32>) -> Said {
+    match set {
+        Some(set) => Said { judgement: judge(set, &Maps, &asked()), set },
+        None => Said { judgement: Judgement::Allowed, set: 0 },
+    }
 }
 
 impl Said {

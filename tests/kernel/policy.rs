@@ -164,6 +164,7 @@ fn rules_change_without_a_gap() -> anyhow::Result<()> {
     open.rules.clear();
     set(&mut rig, &open);
     rig.mesh.tick();
+    rig.mesh.tick();
     connect(rig.pod("app"), &["10.96.0.1:80"])?;
     // And nothing is left of what was.
     let maps = harness::footprint::Footprint::of(std::process::id())?.maps;
@@ -248,6 +249,17 @@ fn who_may_not_come_in_finds_nobody() -> anyhow::Result<()> {
     let denied = (0..20).find_map(|n| told.wait(n).ok().filter(|event| event.kind == Kind::Denied)).context("told")?;
     assert_eq!((denied.reason.label, denied.direction), ("inbound_denied_policy", Direction::Inbound));
     assert_eq!((denied.client.ip(), denied.asked), (rig.pod("stranger").v4().into(), to[0]));
+    // A listener for any address is asked also at one that nobody wrote down.
+    let more = std::net::Ipv4Addr::from(u32::from(rig.pod("server").v4()) ^ 0x80);
+    let added = rig.pod("server").run("sh", &["-c", &format!("ip address add {more}/24 dev eth0")])?;
+    anyhow::ensure!(added.status.success(), "{}", added.text());
+    let at = SocketAddr::new(more.into(), 81);
+    let _server = listen(rig.pod("server"), at)?;
+    let any = Straight { address: None, endpoint: to[0], rules: Arc::clone(&allow) };
+    let inbound = Claims { all: false, ports: [(None, 81)].into(), straight: vec![any] };
+    set(&mut rig, &ByKernel { inbound, ..ByKernel::default() });
+    connect(rig.pod("friend"), &[&at.to_string()])?;
+    assert!(connect(rig.pod("stranger"), &[&at.to_string()]).is_err());
     // Where it is not the kernel's, it is the agent's.
     set(&mut rig, &ByKernel { inbound: Claims { all: true, ..Claims::default() }, ..ByKernel::default() });
     connect(rig.pod("stranger"), &[&to[0].to_string()])?;

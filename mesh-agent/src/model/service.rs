@@ -4,7 +4,7 @@
 //! Plain data, derived from a snapshot by [`crate::tier`]; the kernel side implements [`Shortcuts`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use crate::model::authz::Rules;
@@ -27,8 +27,8 @@ pub struct ByKernel {
 pub struct Claims {
     /// Everything: a listener takes what no other does.
     pub all: bool,
-    /// Ports of an address, or of any.
-    pub ports: BTreeSet<(Option<IpAddr>, u16)>,
+    /// Ports of an address, or of any: one for each listener.
+    pub ports: Vec<(Option<IpAddr>, u16)>,
     /// Those of them at which the agent would do no more than ask a policy.
     pub straight: Vec<Straight>,
 }
@@ -157,31 +157,53 @@ impl Service {
 impl Eq for Service {}
 
 impl Claims {
-    /// Those that concern a workload with these addresses. One whose addresses nobody wrote down may have any.
+    /// Those that concern a workload with these addresses.
     #[must_use]
     pub fn of(&self, addresses: &[IpAddr]) -> Claimed {
         if self.all {
             return Claimed::All;
         }
-        let concerns = |ip: &Option<IpAddr>| ip.is_none_or(|ip| addresses.is_empty() || addresses.contains(&ip));
-        Claimed::Ports(self.ports.iter().filter(|(ip, _)| concerns(ip)).map(|(_, port)| *port).collect())
+        let own = self.ports.iter().filter(|(ip, _)| concerns(*ip, addresses));
+        Claimed::Ports(own.map(|(_, port)| *port).collect())
     }
-}
 
-impl Claims {
-    /// The policies that could be asked in the agent's stead of a workload with these addresses, by what is connected to.
+    /// The policies that could be asked in the agent's stead of a workload with these addresses, by what is connected to; the
+    /// unspecified address stands for all of its family.
     #[must_use]
     pub fn straight(&self, addresses: &[IpAddr]) -> BTreeMap<SocketAddr, Arc<[Rules]>> {
+        if self.all {
+            return BTreeMap::new();
+        }
         let only_one = |ip: IpAddr| addresses.iter().filter(|other| other.is_ipv4() == ip.is_ipv4()).eq([&ip]);
-        // Another listener at the port may take what this one does not.
-        let alone = |port: u16| self.ports.iter().filter(|(_, other)| *other == port).count() == 1;
         let fits = |it: &&Straight| match it.address {
             Some(ip) => ip == it.endpoint.ip() && addresses.contains(&ip),
             None => only_one(it.endpoint.ip()),
         };
-        let fitting = self.straight.iter().filter(|it| !self.all && alone(it.endpoint.port())).filter(fits);
-        fitting.map(|it| (it.endpoint, Arc::clone(&it.rules))).collect()
+        let fitting: Vec<_> = self.straight.iter().filter(fits).collect();
+        // A port is claimed or not, whatever the address: it is the kernel's only if all who listen there for this workload are such.
+        let is_all = |port: u16| {
+            let listeners = self.ports.iter().filter(|(ip, other)| *other == port && concerns(*ip, addresses));
+            listeners.count() == fitting.iter().filter(|it| it.endpoint.port() == port).count()
+        };
+        let judged = fitting.iter().filter(|it| is_all(it.endpoint.port()));
+        judged.map(|it| (it.asked(), Arc::clone(&it.rules))).collect()
     }
+}
+
+impl Straight {
+    /// What is connected to.
+    fn asked(&self) -> SocketAddr {
+        let any = match self.endpoint {
+            SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        SocketAddr::new(self.address.unwrap_or(any), self.endpoint.port())
+    }
+}
+
+/// Whether a listener for this address, or for any, concerns a workload with these. One whose addresses nobody wrote down may have any.
+fn concerns(ip: Option<IpAddr>, addresses: &[IpAddr]) -> bool {
+    ip.is_none_or(|ip| addresses.is_empty() || addresses.contains(&ip))
 }
 
 impl Claimed {
@@ -265,6 +287,33 @@ mod tests {
             )
         };
         Services(each.iter().map(service).collect())
+    }
+
+    #[test]
+    fn a_port_is_judged_in_the_kernel_by_all_who_listen_there_or_by_none() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let listener = |address: Option<&str>, endpoint: &str| {
+            let rules: Arc<[Rules]> = [].into();
+            Straight { address: address.map(ip), endpoint: endpoint.parse().unwrap(), rules }
+        };
+        let (v4, v6) = (listener(None, "10.0.0.1:81"), listener(None, "[fd00::1]:81"));
+        let of = |straight: &[&Straight], others: &[Option<&str>], addresses: &[&str]| {
+            let ports =
+                straight.iter().map(|it| (it.address, 81)).chain(others.iter().map(|other| (other.map(ip), 81)));
+            let straight = straight.iter().copied().cloned().collect();
+            let claims = Claims { all: false, ports: ports.collect(), straight };
+            let addresses: Vec<_> = addresses.iter().map(|text| ip(text)).collect();
+            claims.straight(&addresses).into_keys().map(|asked| asked.to_string()).collect::<Vec<_>>()
+        };
+        let both = ["10.0.0.1", "fd00::1"];
+        assert_eq!(of(&[&v4, &v6], &[], &both), ["0.0.0.0:81", "[::]:81"]);
+        // The other family's listener does more, or this workload has two addresses of its family.
+        assert_eq!(of(&[&v4], &[None], &both), Vec::<String>::new());
+        assert_eq!(of(&[&v4, &v6], &[], &["10.0.0.1", "fd00::1", "fd00::2"]), Vec::<String>::new());
+        // What others listen to does not matter.
+        let own = listener(Some("10.0.0.1"), "10.0.0.1:81");
+        assert_eq!(of(&[&own], &[Some("10.0.0.2")], &both), ["10.0.0.1:81"]);
+        assert_eq!(of(&[&own], &[Some("fd00::1")], &both), Vec::<String>::new());
     }
 
     #[test]

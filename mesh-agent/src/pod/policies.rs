@@ -75,11 +75,13 @@ impl Policies {
         }
     }
 
-    /// Makes the policies of one workload hold, and answers the ports at which they do.
+    /// Makes the policies of one workload hold, and answers the ports at which all of them do.
     pub(crate) fn put_inbound(&mut self, table: &mut PolicyTable, rules: &Ruled, known: &[Known]) -> BTreeSet<u16> {
         let compiled = self.compile(rules, known, Direction::Inbound);
         let failed = table.put(&compiled);
-        compiled.keys().filter(|address| !failed.contains(address)).map(SocketAddr::port).collect()
+        let holds = |address: &SocketAddr| compiled.contains_key(address) && !failed.contains(address);
+        let open: BTreeSet<_> = rules.keys().filter(|address| !holds(address)).map(SocketAddr::port).collect();
+        rules.keys().map(SocketAddr::port).filter(|port| !open.contains(port)).collect()
     }
 
     /// Takes away what `next` does not have.
