@@ -40,6 +40,7 @@ pub(super) fn listener(listener: &Listener) -> Value {
 pub(super) fn udp_listener(listener: &UdpListener) -> Value {
     let proxy = Object::typed("envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig")
         .set("stat_prefix", listener.proxy.stat_prefix.as_str())
+        .maybe("hash_policies", listener.proxy.by_client.then(|| json!([{ "source_ip": true }])))
         .set("cluster", listener.proxy.cluster.as_str())
         .done();
     let mut address = address(listener.address);
