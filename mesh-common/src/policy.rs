@@ -9,7 +9,7 @@
 //!
 //! A set is never changed. What refers to a set is pointed at another one, and the old one goes later.
 
-use crate::flow::{Addr, NetKey, PortBe};
+use crate::flow::{Addr, Family, NetKey, PortBe};
 
 /// Rules of one set.
 pub const MAX_RULES: u32 = 64;
@@ -174,35 +174,15 @@ pub fn judge(number: u32, tables: &impl RuleTables, asked: &Asked) -> Judgement 
     }
 }
 
-/// The place of the lowest bit, counted from one. By halves: BPF has no instruction for it before version 4.
+/// The place of the lowest bit, counted from one: how many bits are below it. BPF has no instruction for it before version 4, and each
+/// branch of a search would double what the verifier walks of all that follows.
 #[inline(always)]
 const fn first(bits: u64) -> u32 {
-    let mut bits = bits & bits.wrapping_neg();
-    let mut place = 1;
-    if bits > u32::MAX as u64 {
-        bits >>= 32;
-        place += 32;
-    }
-    if bits > u16::MAX as u64 {
-        bits >>= 16;
-        place += 16;
-    }
-    if bits > u8::MAX as u64 {
-        bits >>= 8;
-        place += 8;
-    }
-    if bits > 0xf {
-        bits >>= 4;
-        place += 4;
-    }
-    if bits > 3 {
-        bits >>= 2;
-        place += 2;
-    }
-    if bits > 1 {
-        place += 1;
-    }
-    place
+    let below = (bits & bits.wrapping_neg()).wrapping_sub(1);
+    let pairs = below - ((below >> 1) & 0x5555_5555_5555_5555);
+    let nibbles = (pairs & 0x3333_3333_3333_3333) + ((pairs >> 2) & 0x3333_3333_3333_3333);
+    let bytes = (nibbles + (nibbles >> 4)) & 0x0f0f_0f0f_0f0f_0f0f;
+    (bytes.wrapping_mul(0x0101_0101_0101_0101) >> 56) as u32 + 1
 }
 
 impl RuledKey {
@@ -233,7 +213,10 @@ impl PodAddrs {
     #[inline(always)]
     #[must_use]
     pub const fn facing(&self, destination: Addr) -> Addr {
-        if destination.as_v4().is_some() { self.v4 } else { self.v6 }
+        match destination.family() {
+            Family::V4 => self.v4,
+            Family::V6 => self.v6,
+        }
     }
 }
 

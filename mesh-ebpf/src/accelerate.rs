@@ -68,7 +68,10 @@ fn connected(ctx: &SockOpsContext) {
     if unsafe { (*ctx.ops).data_segs_out } != 0 {
         slow(&mut leg, Counter::SlowedEarly);
     }
-    enter(ctx, socket, leg);
+    if !enter(ctx, socket, leg) {
+        // Nobody would come for it at the close.
+        let _ = PAIRS.remove(own);
+    }
 }
 
 #[inline(always)]
@@ -91,8 +94,10 @@ fn accepted(ctx: &SockOpsContext) {
     // until this program has run.
     let pair = unsafe { &mut *pair };
     if pair.is_accepted_as(next_to_send, next_to_receive) {
-        pair.enter();
-        enter(ctx, socket, Leg::new(own, peer, Side::Accepting, pair.begins(Side::Accepting)));
+        let leg = Leg::new(own, peer, Side::Accepting, pair.begins(Side::Accepting));
+        if enter(ctx, socket, leg) {
+            pair.enter();
+        }
     }
 }
 
@@ -103,15 +108,16 @@ fn home_of(addr: Addr) -> Option<u64> {
     unsafe { LOCALS.get(addr) }.copied()
 }
 
-/// The map comes last: a socket that is there has its leg, and whatever TCP sends for it is seen.
+/// The map comes last: a socket that is there has its leg, and whatever TCP sends for it is seen. Answers whether it is there.
 #[inline(always)]
-fn enter(ctx: &SockOpsContext, socket: Socket, leg: Leg) {
+fn enter(ctx: &SockOpsContext, socket: Socket, leg: Leg) -> bool {
     ask_for(ctx, BPF_SOCK_OPS_STATE_CB_FLAG | BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
     // SAFETY: the pointer is the context's socket, not null; the socket is locked, or nobody else has it yet.
     let laid = unsafe { leg::lay(socket.as_ptr(), leg) };
     // SAFETY: the context is the kernel's own, and nobody else holds it while the program runs.
     let entered = laid && unsafe { SOCKETS.update(leg.own, &mut *ctx.ops, 0) }.is_ok();
     count(if entered { Counter::AcceleratedSockets } else { Counter::AccelerationFull });
+    entered
 }
 
 /// TCP is about to take bytes from a `send`. On the way that the program `redirect` chose this is not asked.

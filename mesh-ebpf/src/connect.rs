@@ -13,6 +13,7 @@ use aya_ebpf::programs::SockAddrContext;
 use aya_log_ebpf::{info, warn};
 use mesh_common::counter::Counter;
 use mesh_common::decide::{Failure, Question, Verdict, Way, by_policy, decide};
+use mesh_common::event::Watched;
 use mesh_common::flow::{Addr, Family, Hidden, PortBe};
 use mesh_common::kept::Kept;
 use mesh_common::policy::{Asked, RuledKey};
@@ -25,6 +26,7 @@ use crate::datagram;
 use crate::emit::settle;
 use crate::exclude::is_excluded;
 use crate::policy::{self, Said};
+use crate::report::now;
 use crate::service;
 use crate::socket::Socket;
 use crate::source::{client, source};
@@ -129,18 +131,19 @@ fn steer(workload: &Workload, family: Family, socket: Socket, destination: Addr,
     }
 }
 
-/// To an endpoint of the service. The service is remembered with the socket: that is whom the app talks to.
+/// To an endpoint of the service. The service is remembered with the socket: that is whom the app talks to. What goes past the agent is
+/// watched.
 #[inline(always)]
 fn direct(workload: &Workload, socket: Socket, key: &ServiceKey, service: Service) -> Outcome {
     let target = service::choose(key, service, || client(workload.pod, &socket.bound_addr(), &key.addr))?;
     if target.is_nowhere() {
         return Ok((Verdict::Deny(Counter::DeniedNoEndpoint), None));
     }
-    if socket.keep(Kept::hiding(Hidden::service(workload.pod, key.addr, key.port))) {
-        Ok((Verdict::Direct(Protocol::Tcp), Some(target)))
-    } else {
-        Err(Failure::NoMemory)
-    }
+    let kept = Kept {
+        hidden: Hidden::service(workload.pod, key.addr, key.port),
+        watched: Watched::new(Way::Outbound, workload.pod, Counter::Direct, now()),
+    };
+    if socket.keep(kept) { Ok((Verdict::Direct(Protocol::Tcp), Some(target))) } else { Err(Failure::NoMemory) }
 }
 
 /// What the socket speaks, if that is something to the mesh.

@@ -24,7 +24,7 @@ use crate::report::{now, report, report_refusal};
 use crate::socket::Socket;
 use crate::sockops::{ask_for, ends, socket};
 
-/// A `connect` was decided: begins to watch its socket, or ends what an earlier attempt of it has left.
+/// A `connect` was decided: begins to watch what passes, or ends what an earlier attempt of it has left.
 #[inline(always)]
 pub(crate) fn decided(
     socket: Socket,
@@ -33,17 +33,12 @@ pub(crate) fn decided(
     (destination, port): (Addr, PortBe),
     (set, rule): (u32, u32),
 ) {
-    let begun = || Watched::new(Way::Outbound, workload.pod, verdict.counter(Way::Outbound), now());
     match verdict {
-        Verdict::Steer(_) => {}
-        Verdict::Direct(_) => {
-            if let Some(kept) = socket.kept() {
-                kept.watched = begun();
-            }
-        }
+        // What was laid there says all.
+        Verdict::Steer(_) | Verdict::Direct(_) => {}
         Verdict::Pass(Counter::PassedLocal) => socket.forget(),
-        Verdict::Pass(_) => {
-            if !socket.keep(Kept::watching(begun())) {
+        Verdict::Pass(why) => {
+            if !socket.keep(Kept::watching(Watched::new(Way::Outbound, workload.pod, why, now()))) {
                 count(Counter::Unwatched);
             }
         }
