@@ -6,6 +6,7 @@
 mod accelerate;
 mod bind;
 mod dynamic;
+mod live;
 mod memory;
 mod parties;
 mod sockets;
@@ -37,6 +38,7 @@ use crate::transport;
 
 pub use bind::BindError;
 use dynamic::Dynamic;
+use live::Live;
 use memory::Memory;
 use sockets::Sockets;
 
@@ -136,7 +138,7 @@ async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome,
     let readiness = Readiness::default();
 
     let mut rollout = Rollout::default();
-    let mut resolver = Resolver::start(&config.clusters);
+    let resolver = Resolver::start(&config.clusters);
     let wanted = start(&mut rollout, &config)?;
 
     if config.listeners.is_empty() && config.mesh.workloads.is_empty() && config.dynamic.is_none() {
@@ -147,13 +149,14 @@ async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome,
     for listener in &config.listeners {
         sockets.reserve(listener)?;
     }
+    let mut live = Live { rollout, resolver, sockets, mesh: None };
     let mut dynamic = Dynamic::start(&config, wanted).map_err(AppError::Client)?;
     let pods = Arc::new(Mutex::new(Vec::new()));
     let acceleration = Arc::new(OnceLock::new());
     telemetry.set_management(dynamic::standing(&dynamic));
     let admin = Arc::new(Admin {
         config: Arc::clone(&config),
-        snapshots: rollout.reader(),
+        snapshots: live.rollout.reader(),
         telemetry: Arc::clone(&telemetry),
         workloads: workload_views(&config, &pods, &readiness, settings.kernel.disabled),
         management: dynamic::standing(&dynamic),
@@ -164,17 +167,17 @@ async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome,
     let admin = tokio::spawn(admin.serve(admin_listeners));
 
     tokio::select! {
-        () = warm_up(&mut rollout, &mut resolver, &mut dynamic, &mut sockets) => {}
+        () = warm_up(&mut live, &mut dynamic) => {}
         outcome = signals.drain(&trigger, settings.drain.timeout) => return Ok(outcome),
     }
     // Not earlier: what is steered from now on waits until the data threads accept it.
-    let mut mesh = start_mesh(&config, settings, workers, &acceleration)?;
-    if mesh.as_ref().is_some_and(Mesh::accelerates) {
+    live.mesh = start_mesh(&config, settings, workers, &acceleration)?;
+    if live.mesh.as_ref().is_some_and(Mesh::accelerates) {
         transport::expect_bytes_past_tcp();
     }
-    if let Some(mesh) = &mut mesh {
+    if let Some(mesh) = &mut live.mesh {
         *pods.lock().unwrap_or_else(PoisonError::into_inner) = mesh.pods().to_vec();
-        let mut past = telemetry.past(parties::naming(rollout.reader(), Arc::clone(&pods)));
+        let mut past = telemetry.past(parties::naming(live.rollout.reader(), Arc::clone(&pods)));
         mesh.tell_events(move |event| past.record(&event))?;
         telemetry.set_kernel_figures(mesh.figures_reader());
         let read = mesh.counter_reader();
@@ -183,25 +186,25 @@ async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome,
         });
     }
     // Not earlier: what an earlier agent left in the kernel serves until its names are looked up again.
-    rollout.introduce(&mut mesh);
+    live.rollout.introduce(&mut live.mesh);
     let server_first = Arc::new(ServerFirst::default());
     let tools = (0..workers).map(|index| Tools {
-        snapshots: rollout.reader(),
-        steering: mesh.as_ref().map(Mesh::steering),
+        snapshots: live.rollout.reader(),
+        steering: live.mesh.as_ref().map(Mesh::steering),
         telemetry: telemetry.worker(index),
         drain: watcher.clone(),
         server_first: Arc::clone(&server_first),
     });
     let threads = DataThreads::start(tools.collect())?;
-    sockets.settle(rollout.current(), &threads).await?;
-    if let Some(mesh) = &mut mesh {
+    live.settle(&threads).await?;
+    if let Some(mesh) = &mut live.mesh {
         let started = mesh.pods().to_vec();
         serve_pods(&started, mesh, &threads).await?;
     }
     readiness.set();
     tracing::info!(
-        listeners = rollout.current().listeners().len(),
-        clusters = rollout.current().clusters().count(),
+        listeners = live.rollout.current().listeners().len(),
+        clusters = live.rollout.current().clusters().count(),
         workloads = pods.lock().unwrap_or_else(PoisonError::into_inner).len(),
         workers,
         "serving"
@@ -209,13 +212,11 @@ async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome,
 
     let outcome = tokio::select! {
         outcome = signals.drain(&trigger, settings.drain.timeout) => outcome,
-        error = look_after(
-            &mut rollout, &mut resolver, &mut dynamic, &mut sockets, mesh.as_mut(), &threads, &pods, &telemetry, &trigger,
-        ) => return Err(error.into()),
+        error = look_after(&mut live, &mut dynamic, &threads, &pods, &telemetry, &trigger) => return Err(error.into()),
     };
     tracing::info!(?outcome, "drained");
     threads.join();
-    drop(mesh);
+    drop(live);
     admin.abort();
     // Its end, not only the wish for it: the admin socket's file goes with the task.
     let _ = admin.await;
@@ -255,29 +256,25 @@ fn start_mesh(
 }
 
 /// Waits for the first answer for every name, and for the management server's first resources, but not for ever.
-async fn warm_up(rollout: &mut Rollout, resolver: &mut Resolver, dynamic: &mut Option<Dynamic>, sockets: &mut Sockets) {
+async fn warm_up(live: &mut Live, dynamic: &mut Option<Dynamic>) {
     let deadline = Instant::now() + WARM_UP;
     let mut names = true;
     loop {
-        let waits_for_server = dynamic.as_ref().is_some_and(|dynamic| dynamic.is_warming(rollout));
-        if !(waits_for_server || (names && resolver.warming())) {
+        let waits_for_server = dynamic.as_ref().is_some_and(|dynamic| dynamic.is_warming(&live.rollout));
+        if !(waits_for_server || (names && live.resolver.warming())) {
             return;
         }
         tokio::select! {
-            (cluster, endpoints) = resolver.next() => {
-                if let Some(endpoints) = endpoints {
-                    rollout.endpoints(&cluster, endpoints, &mut None::<Mesh>);
-                }
-            }
+            answer = live.resolver.next() => live.resolved(answer),
             () = tokio::time::sleep_until(deadline), if names => {
                 names = false;
-                if resolver.warming() {
+                if live.resolver.warming() {
                     tracing::warn!("some names are still being looked up; their clusters have no endpoints yet");
                 }
             }
             event = dynamic::next(dynamic) => {
                 if let Some(dynamic) = dynamic {
-                    dynamic.take(event, rollout, resolver, sockets, &mut None::<Mesh>);
+                    dynamic.take(event, live);
                 }
             }
         }
@@ -298,13 +295,9 @@ async fn serve_pods(pods: &[Arc<Pod>], mesh: &mut Mesh, threads: &DataThreads) -
 }
 
 /// What goes on while the agent serves. Ends only with an error.
-#[expect(clippy::too_many_arguments, reason = "everything that changes while the agent serves changes here")]
 async fn look_after(
-    rollout: &mut Rollout,
-    resolver: &mut Resolver,
+    live: &mut Live,
     dynamic: &mut Option<Dynamic>,
-    sockets: &mut Sockets,
-    mut mesh: Option<&mut Mesh>,
     threads: &DataThreads,
     pods: &Mutex<Vec<Arc<Pod>>>,
     telemetry: &Telemetry,
@@ -322,41 +315,33 @@ async fn look_after(
             () = &mut draining, if steering => {
                 steering = false;
                 // What connects from now on goes its own way; what is on its way here is still accepted.
-                if let Some(mesh) = &mut mesh {
+                if let Some(mesh) = &mut live.mesh {
                     mesh.stop_steering();
                 }
-                arrived = Some(Instant::now() + if mesh.is_some() { ON_ITS_WAY } else { Duration::ZERO });
+                arrived = Some(Instant::now() + if live.mesh.is_some() { ON_ITS_WAY } else { Duration::ZERO });
             }
             () = tokio::time::sleep_until(arrived.unwrap_or_else(Instant::now)), if arrived.is_some() => {
                 arrived = None;
                 trigger.close();
             }
-            (cluster, endpoints) = resolver.next() => {
-                if let Some(endpoints) = endpoints {
-                    tracing::debug!(%cluster, endpoints = endpoints.endpoints.len(), "resolved");
-                    rollout.endpoints(&cluster, endpoints, &mut mesh);
-                }
-            }
+            answer = live.resolver.next() => live.resolved(answer),
             event = dynamic::next(dynamic) => {
                 if let Some(dynamic) = dynamic {
-                    dynamic.take(event, rollout, resolver, sockets, &mut mesh);
+                    dynamic.take(event, live);
                 }
-                if let Err(error) = sockets.settle(rollout.current(), threads).await {
+                if let Err(error) = live.settle(threads).await {
                     return error;
                 }
             }
             _ = tick.tick() => {
                 memory.look_after(telemetry.active_connections(), std::time::Instant::now());
-                let gone = mesh.as_mut().map(|mesh| mesh.tick()).unwrap_or_default();
+                let gone = live.mesh.as_mut().map(Mesh::tick).unwrap_or_default();
                 for pod in gone {
                     if let Err(error) = forget(&pod, threads, pods).await {
                         return error;
                     }
                 }
-                if steering
-                    && let Some(mesh) = &mut mesh
-                    && let Err(error) = welcome(mesh, rollout, threads, pods).await
-                {
+                if steering && let Err(error) = welcome(live, threads, pods).await {
                     return error;
                 }
             }
@@ -365,19 +350,15 @@ async fn look_after(
 }
 
 /// Serves the workloads that are back.
-async fn welcome(
-    mesh: &mut Mesh,
-    rollout: &Rollout,
-    threads: &DataThreads,
-    pods: &Mutex<Vec<Arc<Pod>>>,
-) -> Result<(), ThreadError> {
+async fn welcome(live: &mut Live, threads: &DataThreads, pods: &Mutex<Vec<Arc<Pod>>>) -> Result<(), ThreadError> {
+    let Some(mesh) = &mut live.mesh else { return Ok(()) };
     let back = mesh.welcome();
     if back.is_empty() {
         return Ok(());
     }
     pods.lock().unwrap_or_else(PoisonError::into_inner).extend(back.iter().cloned());
     // What comes in to them is steered by the configuration that is live.
-    rollout.introduce(mesh);
+    live.rollout.introduce(mesh);
     serve_pods(&back, mesh, threads).await
 }
 

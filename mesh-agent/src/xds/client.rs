@@ -233,13 +233,9 @@ impl<R> Running<R> {
                 Err(text) => refused.push(Fault { name: Some(incoming.name), text }),
             }
         }
-        let all: Vec<_> = faults.into_iter().chain(refused.iter().cloned()).collect();
-        let mut refusals: Vec<_> = all.iter().map(ToString::to_string).collect();
-        let news = News::Update { kind, version: version.clone(), changed, removed, refused: all };
-        let reply = self.deliver(news).await?;
+        let reply = self.deliver(News::Update { kind, version: version.clone(), changed, removed }).await?;
         refused.extend(reply.refused.iter().cloned());
-        refusals.extend(reply.refused.iter().map(ToString::to_string));
-        refusals.truncate(MOST_SHOWN);
+        let refusals: Vec<_> = faults.iter().chain(&refused).take(MOST_SHOWN).map(ToString::to_string).collect();
         let refusal = (!refusals.is_empty()).then(|| refusals.join("; "));
         let answer = self.session.decided(&ticket, &refused, Instant::now());
         self.status.judged(kind, &version, self.session.held(kind), refusal);

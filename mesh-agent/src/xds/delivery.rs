@@ -32,8 +32,6 @@ pub enum News<R> {
         changed: Vec<(Name, R)>,
         /// What is gone.
         removed: Vec<Name>,
-        /// What was refused already. The server will hear of it.
-        refused: Vec<Fault>,
     },
     /// Resources that are taken not to exist.
     Missing(Vec<Missing>),

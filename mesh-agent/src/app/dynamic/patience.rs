@@ -1,0 +1,82 @@
+//! What the agent waits for from its management server, and for how long.
+//!
+//! At the start it waits for the first response of each kind. Later, a listener or a route may name a cluster that did not come along:
+//! who waits for one is looked at a moment after a change, since thousands of endpoints come one by one, and each could let somebody
+//! wait for the next cluster. What is asked for by name has a time of its own, which the protocol's session keeps.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::model::resource::ResourceKind;
+use crate::rollout::Rollout;
+use crate::snapshot::Need;
+
+/// How long a cluster may be missing that a listener or a route needs, before that goes live without it. The server has sent
+/// clusters before, if it goes by the protocol; those that come later are used when they come.
+const CLUSTER_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long after a change it is looked at who waits for clusters.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Patience {
+    /// Kinds that no response has come for, and until when the start waits for one.
+    first: BTreeMap<ResourceKind, Option<Instant>>,
+    /// Clusters that something waits for, and until when.
+    missing: HashMap<Need, Instant>,
+    /// When it is looked at who waits.
+    look: Option<Instant>,
+}
+
+impl Patience {
+    /// The start waits so long for the first response of a kind; for ever if `None`.
+    pub(super) fn await_first(&mut self, kind: ResourceKind, timeout: Option<Duration>) {
+        self.first.insert(kind, timeout.map(|timeout| Instant::now() + timeout));
+    }
+
+    /// A response of a kind has come.
+    pub(super) fn heard(&mut self, kind: ResourceKind) {
+        self.first.remove(&kind);
+    }
+
+    /// Whether some kind's first response has still to come.
+    pub(super) fn awaits_first(&self) -> bool {
+        !self.first.is_empty()
+    }
+
+    /// Something has changed.
+    pub(super) fn changed(&mut self) {
+        self.look = self.look.or(Some(Instant::now() + LOOK));
+    }
+
+    /// When [`Patience::late`] has something to do.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.missing.values().copied().chain(self.first.values().copied().flatten()).chain(self.look).min()
+    }
+
+    /// Clusters that are not waited for any longer.
+    pub(super) fn late(&mut self) -> Vec<Need> {
+        let now = Instant::now();
+        for (kind, _) in self.first.extract_if(.., |_, until| until.is_some_and(|until| until <= now)) {
+            tracing::warn!(%kind, "no response came in time; the start does not wait for it any longer");
+        }
+        let late: Vec<_> = self.missing.extract_if(|_, until| *until <= now).map(|(need, _)| need).collect();
+        for need in &late {
+            tracing::warn!(cluster = %need.name, "a cluster that is referred to does not come");
+        }
+        late
+    }
+
+    /// Notes which clusters are waited for now.
+    pub(super) fn look(&mut self, rollout: &Rollout) {
+        self.look = None;
+        let until = Instant::now() + CLUSTER_PATIENCE;
+        let before = std::mem::take(&mut self.missing);
+        for (.., need) in rollout.builder().waiting().filter(|(.., need)| need.kind == ResourceKind::Cluster) {
+            self.missing.insert(need.clone(), before.get(need).copied().unwrap_or(until));
+        }
+    }
+}

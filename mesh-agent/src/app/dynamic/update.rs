@@ -1,0 +1,104 @@
+//! From the resources of one update to changes, and from what becomes of those to the reply.
+//!
+//! What stands in the agent's own file is refused here, and what has no room on this host; what does not fit among the others, the
+//! snapshot's builder refuses.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::app::live::Live;
+use crate::model::config::Config;
+use crate::model::management::ConfigSource;
+use crate::model::resource::{Resource, ResourceKind};
+use crate::snapshot::{Applied, Change, Need};
+use crate::xds::delivery::{Reply, Want};
+use crate::xds::session::{Fault, Name};
+
+/// What a server may not change.
+#[derive(Debug)]
+pub(super) struct Limits {
+    /// What stands in the file.
+    fixed: HashSet<(ResourceKind, Name)>,
+    /// There are no workloads here.
+    serves_none: bool,
+}
+
+impl Limits {
+    pub(super) fn of(config: &Config) -> Self {
+        let clusters = config.clusters.iter().map(|it| (ResourceKind::Cluster, it.name.shared()));
+        let listeners = config.listeners.iter().map(|it| it.name.shared());
+        let listeners = listeners.chain(config.udp_listeners.iter().map(|it| it.name.shared()));
+        let fixed = clusters.chain(listeners.map(|name| (ResourceKind::Listener, name))).collect();
+        Self { fixed, serves_none: config.mesh.workloads.is_empty() }
+    }
+
+    /// Makes an update live.
+    pub(super) fn update(
+        &self,
+        kind: ResourceKind,
+        changed: Vec<(Name, Resource)>,
+        removed: Vec<Name>,
+        live: &mut Live,
+    ) -> Reply {
+        let mut refused = Vec::new();
+        let mut changes = Vec::with_capacity(changed.len() + removed.len());
+        let mut offered = Vec::new();
+        for (name, resource) in changed {
+            match self.check(kind, &name, &resource).and_then(|()| live.expect(&resource)) {
+                Ok(()) => {
+                    offered.push(name);
+                    changes.push(Change::Put(resource));
+                }
+                Err(what) => {
+                    let text = format!("{} {name:?}: {what}", kind.noun());
+                    refused.push(Fault { name: Some(name), text });
+                }
+            }
+        }
+        for name in removed {
+            live.forget(kind, &name);
+            changes.push(Change::Remove(kind, name));
+        }
+        let mut reply = follow(live.change(changes), &offered);
+        if kind == ResourceKind::Listener {
+            reply.refused.iter().filter_map(|fault| fault.name.as_ref()).for_each(|name| live.forget(kind, name));
+        }
+        reply.refused.extend(refused);
+        for fault in &reply.refused {
+            tracing::warn!(%kind, refused = %fault, "refused; what was live under that name stays");
+        }
+        reply
+    }
+
+    fn check(&self, kind: ResourceKind, name: &Name, resource: &Resource) -> Result<(), String> {
+        if self.fixed.contains(&(kind, Arc::clone(name))) {
+            return Err("one of that name stands in the agent's own configuration".to_owned());
+        }
+        if self.serves_none && matches!(resource, Resource::UdpListener(_)) {
+            return Err("a UDP listener serves workloads, and mesh.workloads names none".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// The reply to changes by an update of `offered`. What does not fit and is not of that update can only be told here.
+pub(super) fn follow(applied: Applied, offered: &[Name]) -> Reply {
+    let mut reply = Reply {
+        subscribe: applied.wanted.into_iter().map(want).collect(),
+        unsubscribe: applied.unwanted.into_iter().map(|need| (need.kind, need.name)).collect(),
+        ..Reply::default()
+    };
+    for rejected in applied.rejected {
+        let (_, name) = rejected.resource();
+        match offered.iter().find(|offered| &***offered == name) {
+            Some(name) => reply.refused.push(Fault { name: Some(Arc::clone(name)), text: rejected.to_string() }),
+            None => tracing::warn!(%rejected, "cannot go live"),
+        }
+    }
+    reply
+}
+
+/// What is needed, as a wish.
+pub(super) fn want((need, source): (Need, ConfigSource)) -> Want {
+    Want::One { kind: need.kind, name: need.name, patience: source.initial_fetch_timeout }
+}

@@ -1,0 +1,63 @@
+//! What is live, and all that a change of the configuration concerns: the snapshot, the names that are looked up for it, the sockets
+//! that are open for it, and the kernel.
+//!
+//! One value, because whoever brings a change (a file, the resolver, a management server) touches all of it. The kernel side joins
+//! when the rest is warm.
+
+use std::sync::Arc;
+
+use crate::app::sockets::Sockets;
+use crate::dns::{Answer, Resolver};
+use crate::model::resource::{Resource, ResourceKind};
+use crate::pod::Mesh;
+use crate::proxy::{DataThreads, ThreadError};
+use crate::rollout::Rollout;
+use crate::snapshot::{Applied, Change};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) rollout: Rollout,
+    pub(super) resolver: Resolver,
+    pub(super) sockets: Sockets,
+    pub(super) mesh: Option<Mesh>,
+}
+
+impl Live {
+    /// Makes changes live.
+    pub(super) fn change(&mut self, changes: Vec<Change>) -> Applied {
+        self.rollout.change(changes, &mut self.mesh)
+    }
+
+    /// Makes live what names stand for.
+    pub(super) fn resolved(&mut self, (cluster, endpoints): Answer) {
+        if let Some(endpoints) = endpoints {
+            tracing::debug!(%cluster, endpoints = endpoints.endpoints.len(), "resolved");
+            self.rollout.endpoints(&cluster, endpoints, &mut self.mesh);
+        }
+    }
+
+    /// Has the data threads accept for the listeners that are live.
+    pub(super) async fn settle(&mut self, threads: &DataThreads) -> Result<(), ThreadError> {
+        self.sockets.settle(self.rollout.current(), threads).await
+    }
+
+    /// Gets ready for a resource that is about to go live: its names are looked up, its sockets opened. Why it can't, if so.
+    pub(super) fn expect(&mut self, resource: &Resource) -> Result<(), String> {
+        match resource {
+            Resource::Listener(listener) => self.sockets.reserve(listener).map_err(|error| error.to_string())?,
+            Resource::Cluster(cluster) => self.resolver.follow(cluster),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// One that was expected does not come, or one that is live goes.
+    pub(super) fn forget(&mut self, kind: ResourceKind, name: &Arc<str>) {
+        match kind {
+            ResourceKind::Cluster => self.resolver.forget(&(&**name).into()),
+            ResourceKind::Listener => self.sockets.release(&(&**name).into()),
+            _ => {}
+        }
+    }
+}
