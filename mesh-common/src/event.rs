@@ -180,6 +180,13 @@ impl Event {
 }
 
 impl Watched {
+    /// Nothing is kept.
+    pub const NOT: Self =
+        Self { since: 0, reported: 0, received_before: 0, pod: 0, why: 0, way: 0, stage: 0, pad: [0; 6] };
+    const ASKED: u8 = 1;
+    const ESTABLISHED: u8 = 2;
+    const AGENT: u8 = 3;
+
     /// A connection of this workload that begins now.
     #[inline(always)]
     #[must_use]
@@ -195,13 +202,6 @@ impl Watched {
             pad: [0; 6],
         }
     }
-
-    /// Nothing is kept.
-    pub const NOT: Self =
-        Self { since: 0, reported: 0, received_before: 0, pod: 0, why: 0, way: 0, stage: 0, pad: [0; 6] };
-    const ASKED: u8 = 1;
-    const ESTABLISHED: u8 = 2;
-    const AGENT: u8 = 3;
 
     /// Marks a listener of the agent: what is accepted from it inherits the mark, and is the agent's to measure.
     #[must_use]

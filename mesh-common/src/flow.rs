@@ -105,7 +105,13 @@ impl Addr {
 
     #[inline(always)]
     const fn is_mapped(&self) -> bool {
-        self.0[0] | self.0[1] | (self.0[2] ^ 0xffff_u32.to_be()) == 0
+        self.apart_from_mapped() == 0
+    }
+
+    /// Zero for a mapped address: the bits in which the rest of it differs from `::ffff:0:0/96`.
+    #[inline(always)]
+    const fn apart_from_mapped(&self) -> u32 {
+        self.0[0] | self.0[1] | (self.0[2] ^ 0xffff_u32.to_be())
     }
 
     /// The loopback address of a family.
@@ -133,10 +139,9 @@ impl Addr {
     #[must_use]
     pub const fn is_local(&self) -> bool {
         let [a, b, c, d] = self.0;
-        let mapped = a | b | (c ^ 0xffff_u32.to_be());
         let short = a | b | c;
         // Each product is zero if one of its factors is.
-        let v4 = mapped as u64 | (d as u64 * ((u32::from_be(d) >> 24) ^ 127) as u64);
+        let v4 = self.apart_from_mapped() as u64 | (d as u64 * ((u32::from_be(d) >> 24) ^ 127) as u64);
         let v6 = short | (u32::from_be(d) & !1);
         v4 == 0 || v6 == 0
     }

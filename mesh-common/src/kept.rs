@@ -17,18 +17,21 @@ pub struct Kept {
 }
 
 impl Kept {
+    /// Hides nothing, and nobody watches.
+    pub const NOTHING: Self = Self { hidden: Hidden::NOTHING, watched: Watched::NOT };
+
     /// For a socket that only hides an end.
     #[inline(always)]
     #[must_use]
     pub const fn hiding(hidden: Hidden) -> Self {
-        Self { hidden, watched: Watched::NOT }
+        Self { hidden, ..Self::NOTHING }
     }
 
     /// For a socket that is only watched, or marked as the agent's.
     #[inline(always)]
     #[must_use]
     pub const fn watching(watched: Watched) -> Self {
-        Self { hidden: Hidden::NOTHING, watched }
+        Self { watched, ..Self::NOTHING }
     }
 
     /// The end it hides, if it hides one.
@@ -50,7 +53,7 @@ mod tests {
 
     #[test]
     fn zeros_hide_nothing_and_are_not_watched() {
-        let kept = Kept::hiding(Hidden::NOTHING);
+        let kept = Kept::NOTHING;
         assert_eq!((kept.hidden(), kept.watched.is_watched(), kept.watched.is_agent()), (None, false, false));
         let hidden = Hidden::service(1, Addr::v4(1), PortBe::new(80));
         assert_eq!(Kept::hiding(hidden).hidden(), Some(hidden));

@@ -62,7 +62,7 @@ impl Socket {
     #[inline(always)]
     pub(crate) fn forget(self) {
         if let Some(kept) = self.kept() {
-            *kept = Kept::hiding(Hidden::NOTHING);
+            *kept = Kept::NOTHING;
         }
     }
 

@@ -7,7 +7,7 @@ use aya_ebpf::bindings::{
 };
 use aya_ebpf::helpers::generated::bpf_get_netns_cookie;
 use aya_ebpf::programs::SockOpsContext;
-use mesh_common::flow::{Addr, Hidden, PortBe};
+use mesh_common::flow::{Addr, PortBe};
 use mesh_common::kept::Kept;
 
 use crate::maps::NETNS;
@@ -51,7 +51,7 @@ fn accepted(ctx: &SockOpsContext) {
             return;
         }
         // Left by an attempt to connect of the socket that then became the listener.
-        *inherited = Kept::hiding(Hidden::NOTHING);
+        *inherited = Kept::NOTHING;
     }
     if !handshake::pick_up(ctx, socket, netns) {
         watch::accepted(ctx, socket, workload);
