@@ -1,4 +1,4 @@
-//! The helper of `cargo xtask bench`: what takes pods, or a stopwatch held to single system calls.
+//! The helper of `cargo xtask bench`: what takes pods, a management server, or a stopwatch held to single system calls.
 //!
 //! Prints a line `CASE SUBJECT METRIC VALUE` for each figure of each round, and nothing else. Subjects take turns within a round;
 //! every value is a median of its own round. Threads are pinned: an idle machine's wake-ups across CPUs cost more than what is
@@ -9,6 +9,7 @@ mod pods;
 mod rtt;
 mod steer;
 mod stream;
+mod xds;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -30,6 +31,8 @@ enum Bench {
     Connect(pods::Args),
     /// One stream of bytes through a proxy
     Stream(stream::Args),
+    /// Clusters from a management server, and updates of them
+    Xds(xds::Args),
 }
 
 fn main() -> Result<()> {
@@ -38,5 +41,6 @@ fn main() -> Result<()> {
         Bench::Rtt(args) => rtt::run(&args),
         Bench::Connect(args) => connect::run(&args),
         Bench::Stream(args) => stream::run(&args),
+        Bench::Xds(args) => xds::run(&args),
     }
 }

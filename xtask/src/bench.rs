@@ -16,6 +16,7 @@ mod report;
 mod server;
 mod stream;
 mod wrk;
+mod xds;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
@@ -36,6 +37,9 @@ pub(crate) struct Args {
     /// Seconds of load for each subject, case and round
     #[arg(long, default_value_t = 5)]
     seconds: u64,
+    /// For xds: how many clusters there are; may be repeated
+    #[arg(long, value_name = "N", default_values_t = [100, 1000, 10_000])]
+    clusters: Vec<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -50,6 +54,8 @@ enum Name {
     Connect,
     /// One stream of bytes as TCP through each proxy
     Stream,
+    /// Clusters of ten endpoints from a management server, and updates of them, beside Envoy
+    Xds,
 }
 
 /// How a benchmark is to be run.
@@ -69,6 +75,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Name::Rtt => pods::run("rtt", effort, &mut report)?,
         Name::Connect => pods::run("connect", effort, &mut report)?,
         Name::Stream => stream::run(effort, &mut report)?,
+        Name::Xds => xds::run(&args.clusters, effort, &mut report)?,
     }
     let rows = report.rows();
     report::print(&rows);

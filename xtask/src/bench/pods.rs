@@ -1,5 +1,5 @@
-//! Benchmarks between pods (`steer`, `rtt`, `connect`): run by a helper that builds pods with the tests' own harness, and
-//! prints its figures.
+//! Benchmarks between pods (`steer`, `rtt`, `connect`): run by a helper that is built on the tests' own harness, and prints its
+//! figures. So are others that take the harness.
 
 use std::process::Command;
 
@@ -23,14 +23,18 @@ pub(crate) fn run(bench: &'static str, effort: Effort, report: &mut Report) -> R
     build::agent(true)?;
     let placement = Placement::of_this_machine()?;
     build::agent_and_world()?;
-    let text = printed(helper(bench).args([
-        "--runs",
-        &effort.runs.to_string(),
-        "--client-cpu",
-        &placement.load.to_string(),
-        "--agent-cpu",
-        &placement.proxy.to_string(),
-    ]))?;
+    add(&printed(helper(bench).args(common(effort, placement)))?, bench, report)
+}
+
+/// What every benchmark of the helper is told.
+pub(crate) fn common(effort: Effort, placement: Placement) -> [String; 6] {
+    let Placement { proxy, load, .. } = placement;
+    ["--runs", &effort.runs.to_string(), "--client-cpu", &load.to_string(), "--agent-cpu", &proxy.to_string()]
+        .map(str::to_owned)
+}
+
+/// Adds what the helper printed.
+pub(crate) fn add(text: &str, bench: &str, report: &mut Report) -> Result<()> {
     for line in text.lines() {
         let figure = Figure::parse(line).with_context(|| format!("the helper printed {line:?}"))?;
         report.add(&format!("{bench}/{}", figure.case), figure.subject, &[(figure.metric, figure.value)]);
@@ -73,8 +77,9 @@ impl<'a> Figure<'a> {
     }
 }
 
-const SUBJECTS: [&str; 11] = [
+const SUBJECTS: [&str; 12] = [
     "mesh-agent",
+    "envoy",
     "no-mesh",
     "mesh",
     "iptables",

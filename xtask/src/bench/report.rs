@@ -16,10 +16,15 @@ pub(crate) enum Metric {
     CpuPerGigabyte,
     MachineCpuPerGigabyte,
     Throughput,
+    Live,
+    MemoryGrowth,
+    UpdateP99,
+    CpuPerUpdate,
+    UpdateRate,
 }
 
 impl Metric {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 13] = [
         Self::CpuPerRequest,
         Self::P50,
         Self::P99,
@@ -28,6 +33,11 @@ impl Metric {
         Self::CpuPerGigabyte,
         Self::MachineCpuPerGigabyte,
         Self::Throughput,
+        Self::Live,
+        Self::MemoryGrowth,
+        Self::UpdateP99,
+        Self::CpuPerUpdate,
+        Self::UpdateRate,
     ];
 
     /// The metric of that name.
@@ -45,14 +55,20 @@ impl Metric {
             Self::CpuPerGigabyte => "cpu_s_per_gb",
             Self::MachineCpuPerGigabyte => "machine_cpu_s_per_gb",
             Self::Throughput => "gbit_per_s",
+            Self::Live => "live_ms",
+            Self::MemoryGrowth => "rss_growth_mb",
+            Self::UpdateP99 => "update_p99_ms",
+            Self::CpuPerUpdate => "cpu_us_per_update",
+            Self::UpdateRate => "updates_per_s",
         }
     }
 
     const fn unit(self) -> &'static str {
         match self {
-            Self::CpuPerRequest | Self::P50 | Self::P99 => "us",
-            Self::Rate => "1/s",
-            Self::Memory => "MB",
+            Self::CpuPerRequest | Self::P50 | Self::P99 | Self::CpuPerUpdate => "us",
+            Self::Live | Self::UpdateP99 => "ms",
+            Self::Rate | Self::UpdateRate => "1/s",
+            Self::Memory | Self::MemoryGrowth => "MB",
             Self::CpuPerGigabyte | Self::MachineCpuPerGigabyte => "s/GB",
             Self::Throughput => "Gbit/s",
         }
