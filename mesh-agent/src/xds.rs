@@ -13,3 +13,4 @@ pub mod identity;
 mod message;
 pub mod session;
 pub mod status;
+mod wishes;

@@ -8,7 +8,7 @@ use harness::config::own_address;
 use harness::scratch::Scratch;
 use mesh_agent::model::management::{Kept, Token};
 use mesh_agent::model::resource::ResourceKind;
-use mesh_agent::xds::delivery::{News, Reply, Want};
+use mesh_agent::xds::delivery::{News, Reply, Want, Wish};
 use mesh_agent::xds::session::{Fault, Missing, Why};
 
 use crate::rig::{Rig, WAIT, said, send, server};
@@ -89,12 +89,45 @@ fn what_an_update_needs_is_asked_for_with_it() -> anyhow::Result<()> {
         said(&stream)?;
         send(&stream, CDS, "1", &["a=x"], &[]);
         let one = Want::One { kind: ResourceKind::Endpoints, name: "e".into(), patience: None };
-        let _ = rig.next()?.reply.send(Reply { subscribe: vec![one], ..Reply::default() });
+        let _ = rig.next()?.reply.send(Reply { wishes: vec![Wish::For(one)], ..Reply::default() });
         assert_eq!(said(&stream)?.type_url, CDS, "first the ACK");
         let asked = said(&stream)?;
         assert_eq!((asked.type_url.as_str(), asked.names.as_slice()), (EDS, &["e".to_owned()][..]));
         send(&stream, EDS, "1", &["e=x"], &[]);
         assert_eq!(rig.take()?.0, ["e"]);
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_needed_between_updates_is_asked_for_at_once_and_wishes_keep_their_order() -> anyhow::Result<()> {
+    for incremental in [false, true] {
+        let ads = Ads::start(own_address(0))?;
+        let mut rig = Rig::of(&ads, incremental)?;
+        let stream = ads.stream(WAIT)?;
+        said(&stream)?;
+        let wish =
+            |name: &str| Wish::For(Want::One { kind: ResourceKind::Endpoints, name: name.into(), patience: None });
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        rig.client.wish(vec![wish("a")]);
+        let asked = said(&stream)?;
+        assert_eq!((asked.type_url.as_str(), asked.names), (EDS, names(&["a"])));
+        // While a response is judged: with the reply, and before what that says itself.
+        send(&stream, CDS, "1", &["a=x"], &[]);
+        let delivery = rig.next()?;
+        rig.client.wish(vec![wish("b"), wish("c")]);
+        let without = Wish::Without(ResourceKind::Endpoints, "b".into());
+        rig.client.reply(delivery.reply, Reply { wishes: vec![without], ..Reply::default() });
+        assert_eq!(said(&stream)?.type_url, CDS, "first the ACK");
+        let asked = said(&stream)?;
+        let news = if incremental { names(&["c"]) } else { names(&["a", "c"]) };
+        assert_eq!((asked.type_url.as_str(), asked.names), (EDS, news));
+        // And while there is no stream: with the next one.
+        stream.reset();
+        rig.client.wish(vec![wish("d")]);
+        let stream = ads.stream(WAIT)?;
+        assert_eq!(said(&stream)?.type_url, CDS);
+        assert_eq!(said(&stream)?.names, names(&["a", "c", "d"]));
     }
     Ok(())
 }

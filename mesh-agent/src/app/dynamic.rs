@@ -31,8 +31,6 @@ pub(super) struct Dynamic {
     client: Client<Resource>,
     limits: Limits,
     patience: Patience,
-    /// What followed from the passing of time: told with the next reply.
-    owed: Reply,
 }
 
 /// Something to be made live.
@@ -60,7 +58,7 @@ impl Dynamic {
         wants.extend(wanted.into_iter().map(want));
         let decode = |kind, bytes: &[u8]| protobuf::resource(kind, bytes).map_err(|refusal| refusal.to_string());
         let client = Client::start(ads.clone(), identity::encode(&config.node), &wants, decode)?;
-        Ok(Some(Self { client, limits: Limits::of(config), patience, owed: Reply::default() }))
+        Ok(Some(Self { client, limits: Limits::of(config), patience }))
     }
 
     /// Whether the start is still to wait: for a first response, or for what has come and is not live yet.
@@ -81,19 +79,15 @@ impl Dynamic {
     pub(super) fn take(&mut self, event: Event, live: &mut Live) {
         match event {
             Event::Delivery(Delivery { news, reply }) => {
-                let mut answer = self.news(news, live);
+                let answer = self.news(news, live);
                 self.patience.changed();
-                answer.subscribe.append(&mut self.owed.subscribe);
-                answer.unsubscribe.append(&mut self.owed.unsubscribe);
-                // Nobody to reply to: the client has ended, and the agent is about to.
-                let _ = reply.send(answer);
+                self.client.reply(reply, answer);
             }
             Event::Late => {
                 let late = self.patience.late();
                 if !late.is_empty() {
-                    let reply = follow(live.change(late.into_iter().map(Change::GiveUp).collect()), &[]);
-                    self.owed.subscribe.extend(reply.subscribe);
-                    self.owed.unsubscribe.extend(reply.unsubscribe);
+                    let given_up = live.change(late.into_iter().map(Change::GiveUp).collect());
+                    self.client.wish(follow(given_up, &[]).wishes);
                 }
                 self.patience.look(&live.rollout);
             }

@@ -18,9 +18,10 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::model::management::Management;
-use crate::xds::delivery::{Decode, Delivery, News, Reply, Want};
+use crate::xds::delivery::{Decode, Delivery, News, Reply, Want, Wish};
 use crate::xds::session::{Fault, Session, Update, Variant};
 use crate::xds::status::Status;
+use crate::xds::wishes::Wishes;
 use backoff::Backoff;
 use stream::{Stream, StreamError};
 
@@ -29,6 +30,7 @@ use stream::{Stream, StreamError};
 pub struct Client<R> {
     deliveries: mpsc::Receiver<Delivery<R>>,
     status: Arc<Status>,
+    wishes: Arc<Wishes>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -43,10 +45,12 @@ impl<R: Send + 'static> Client<R> {
         let mut session = Session::new(variant, node);
         wants.iter().for_each(|want| want.tell(&mut session));
         let status = Arc::new(Status::default());
+        let wishes = Arc::new(Wishes::default());
         let (sender, deliveries) = mpsc::channel(1);
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let running = Running { management, session, decode, sender, status: Arc::clone(&status), told: String::new() };
+        let (told, news) = (String::new(), Arc::clone(&wishes));
+        let running = Running { management, session, decode, sender, status: Arc::clone(&status), wishes: news, told };
         let thread = thread::Builder::new().name("xds".to_owned()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
@@ -58,7 +62,7 @@ impl<R: Send + 'static> Client<R> {
             // A look-up of a name blocks a thread of its own for as long as the host's resolver likes.
             runtime.shutdown_background();
         })?;
-        Ok(Self { deliveries, status, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { deliveries, status, wishes, stop: Some(stop), thread: Some(thread) })
     }
 
     /// What changes next. It must be replied to before there is more.
@@ -66,6 +70,21 @@ impl<R: Send + 'static> Client<R> {
         match self.deliveries.recv().await {
             Some(delivery) => delivery,
             None => std::future::pending().await,
+        }
+    }
+
+    /// Replies to a delivery.
+    pub fn reply(&self, to: oneshot::Sender<Reply>, mut reply: Reply) {
+        // What was wished before comes first.
+        reply.wishes.splice(..0, self.wishes.take());
+        // Nobody to reply to: the client has ended, and the agent is about to.
+        let _ = to.send(reply);
+    }
+
+    /// Wishes something that is no reply to anything.
+    pub fn wish(&self, wishes: Vec<Wish>) {
+        if !wishes.is_empty() {
+            self.wishes.add(wishes);
         }
     }
 
@@ -93,6 +112,7 @@ struct Running<R> {
     decode: Decode<R>,
     sender: mpsc::Sender<Delivery<R>>,
     status: Arc<Status>,
+    wishes: Arc<Wishes>,
     /// The last failure that was logged: one that goes on is not news.
     told: String,
 }
@@ -185,6 +205,10 @@ impl<R> Running<R> {
                     return Ok((answered, StreamError::Stalled));
                 }
                 () = until(deadline) => waiting.extend(self.overdue().await?),
+                () = self.wishes.some(), if waiting.len() < MOST_WAITING => {
+                    let wishes = self.wishes.take();
+                    waiting.extend(self.follow(&wishes));
+                }
                 () = tokio::time::sleep_until(silent), if !answered && has_others => {
                     return Ok((answered, StreamError::Silent));
                 }
@@ -239,7 +263,7 @@ impl<R> Running<R> {
         let refusal = (!refusals.is_empty()).then(|| refusals.join("; "));
         let answer = self.session.decided(&ticket, &refused, Instant::now());
         self.status.judged(kind, &version, self.session.held(kind), refusal);
-        Ok(Ok(answer.into_iter().chain(self.follow(&reply)).collect()))
+        Ok(Ok(answer.into_iter().chain(self.follow(&reply.wishes)).collect()))
     }
 
     /// Says what did not come, or has expired: requests that follow from it.
@@ -252,7 +276,7 @@ impl<R> Running<R> {
             tracing::warn!(kind = %it.kind, name = %it.name, why = ?it.why, "taken not to exist");
         }
         let reply = self.deliver(News::Missing(missing)).await?;
-        Ok(self.follow(&reply))
+        Ok(self.follow(&reply.wishes))
     }
 
     async fn deliver(&self, news: News<R>) -> Result<Reply, Over> {
@@ -261,11 +285,8 @@ impl<R> Running<R> {
         answer.await.map_err(|_| Over)
     }
 
-    fn follow(&mut self, reply: &Reply) -> Vec<Bytes> {
-        for (kind, name) in &reply.unsubscribe {
-            self.session.unsubscribe(*kind, name);
-        }
-        reply.subscribe.iter().for_each(|want| want.tell(&mut self.session));
+    fn follow(&mut self, wishes: &[Wish]) -> Vec<Bytes> {
+        wishes.iter().for_each(|wish| wish.tell(&mut self.session));
         self.session.flush(Instant::now())
     }
 
@@ -278,6 +299,10 @@ impl<R> Running<R> {
                 done = &mut future => return Ok(done),
                 // There is no stream: requests follow with the next one.
                 () = until(deadline) => drop(self.overdue().await?),
+                () = self.wishes.some() => {
+                    let wishes = self.wishes.take();
+                    drop(self.follow(&wishes));
+                }
             }
         }
     }

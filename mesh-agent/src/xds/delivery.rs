@@ -42,13 +42,20 @@ pub enum News<R> {
 pub struct Reply {
     /// Resources of the update that cannot go live.
     pub refused: Vec<Fault>,
-    /// What is wanted from now on.
-    pub subscribe: Vec<Want>,
-    /// What is wanted no longer.
-    pub unsubscribe: Vec<(ResourceKind, Name)>,
+    /// What is wanted from now on, and what no longer.
+    pub wishes: Vec<Wish>,
 }
 
-/// A wish for resources.
+/// A change of what is wanted. Of several for one resource, the last one counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Something is wanted.
+    For(Want),
+    /// It is wanted no longer.
+    Without(ResourceKind, Name),
+}
+
+/// What is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Want {
     /// Whatever the server thinks this node needs.
@@ -62,6 +69,15 @@ pub enum Want {
         /// When it is taken not to exist; never if `None`.
         patience: Option<Duration>,
     },
+}
+
+impl Wish {
+    pub(super) fn tell(&self, session: &mut Session) {
+        match self {
+            Self::For(want) => want.tell(session),
+            Self::Without(kind, name) => session.unsubscribe(*kind, name),
+        }
+    }
 }
 
 impl Want {

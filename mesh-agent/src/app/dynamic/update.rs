@@ -11,7 +11,7 @@ use crate::model::config::Config;
 use crate::model::management::ConfigSource;
 use crate::model::resource::{Resource, ResourceKind};
 use crate::snapshot::{Applied, Change, Need};
-use crate::xds::delivery::{Reply, Want};
+use crate::xds::delivery::{Reply, Want, Wish};
 use crate::xds::session::{Fault, Name};
 
 /// What a server may not change.
@@ -83,11 +83,9 @@ impl Limits {
 
 /// The reply to changes by an update of `offered`. What does not fit and is not of that update can only be told here.
 pub(super) fn follow(applied: Applied, offered: &[Name]) -> Reply {
-    let mut reply = Reply {
-        subscribe: applied.wanted.into_iter().map(want).collect(),
-        unsubscribe: applied.unwanted.into_iter().map(|need| (need.kind, need.name)).collect(),
-        ..Reply::default()
-    };
+    let wanted = applied.wanted.into_iter().map(|wanted| Wish::For(want(wanted)));
+    let unwanted = applied.unwanted.into_iter().map(|need| Wish::Without(need.kind, need.name));
+    let mut reply = Reply { wishes: wanted.chain(unwanted).collect(), ..Reply::default() };
     for rejected in applied.rejected {
         let (_, name) = rejected.resource();
         match offered.iter().find(|offered| &***offered == name) {
