@@ -27,6 +27,7 @@ use crate::model::config::{Accelerated, Config};
 use crate::model::flow::Pod;
 use crate::model::management::ConfigSource;
 use crate::model::resource::Resource;
+use crate::model::service::ByKernel;
 use crate::model::workload::Workload;
 use crate::pod::{Limits, Mesh, MeshError, Options};
 use crate::proxy::{Command, DataThreads, Entry, EntryKey, ServerFirst, ThreadError, Tools};
@@ -170,8 +171,9 @@ async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome,
         () = warm_up(&mut live, &mut dynamic) => {}
         outcome = signals.drain(&trigger, settings.drain.timeout) => return Ok(outcome),
     }
-    // Not earlier: what is steered from now on waits until the data threads accept it.
-    live.mesh = start_mesh(&config, settings, workers, &acceleration)?;
+    // Not earlier: what is steered from now on waits until the data threads accept it, and what an earlier agent left in the kernel
+    // serves until its names are looked up again.
+    live.mesh = start_mesh(&config, settings, workers, &acceleration, live.rollout.by_kernel())?;
     if live.mesh.as_ref().is_some_and(Mesh::accelerates) {
         transport::expect_bytes_past_tcp();
     }
@@ -185,8 +187,6 @@ async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome,
             read().into_iter().map(|(name, help, count)| KernelCounter { name, help, count }).collect()
         });
     }
-    // Not earlier: what an earlier agent left in the kernel serves until its names are looked up again.
-    live.rollout.introduce(&mut live.mesh);
     let server_first = Arc::new(ServerFirst::default());
     let tools = (0..workers).map(|index| Tools {
         snapshots: live.rollout.reader(),
@@ -228,6 +228,7 @@ fn start_mesh(
     settings: &settings::Run,
     workers: usize,
     acceleration: &OnceLock<Accelerated>,
+    by_kernel: &ByKernel,
 ) -> Result<Option<Mesh>, MeshError> {
     let unused = config.mesh.workloads.is_empty() || settings.kernel.disabled;
     let pins = &config.mesh.kernel.pin_path;
@@ -252,7 +253,7 @@ fn start_mesh(
     let workers = NonZeroUsize::new(workers).unwrap_or(NonZeroUsize::MIN);
     let accelerate = acceleration.get_or_init(|| accelerate::decide(&config.mesh.kernel)).on;
     let options = Options { workers, kernel_log: settings.kernel.log, accelerate, limits: Limits::default() };
-    Mesh::start(&config.mesh, options).map(Some)
+    Mesh::start(&config.mesh, options, by_kernel).map(Some)
 }
 
 /// Waits for the first answer for every name, and for the management server's first resources, but not for ever.
@@ -357,8 +358,6 @@ async fn welcome(live: &mut Live, threads: &DataThreads, pods: &Mutex<Vec<Arc<Po
         return Ok(());
     }
     pods.lock().unwrap_or_else(PoisonError::into_inner).extend(back.iter().cloned());
-    // What comes in to them is steered by the configuration that is live.
-    live.rollout.introduce(mesh);
     serve_pods(&back, mesh, threads).await
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::model::cluster::Cluster;
 use crate::model::config::Config;
 use crate::model::name::ClusterName;
-use crate::model::service::Shortcuts;
+use crate::model::service::{ByKernel, Shortcuts};
 use crate::snapshot::{Applied, Builder, Change, ClusterSlot, EndpointSet, Publisher, Reader, Rejected, Snapshot};
 use crate::tier::{Follower, Step};
 
@@ -66,10 +66,10 @@ impl Rollout {
         &self.builder
     }
 
-    /// Tells a kernel side that was not there before what is live.
-    pub fn introduce(&self, kernel: &mut dyn Shortcuts) {
-        kernel.forget(self.tier.now());
-        kernel.learn(self.tier.now());
+    /// What a kernel side does by itself under what is live: to be told to one that was not there before.
+    #[must_use]
+    pub fn by_kernel(&self) -> &ByKernel {
+        self.tier.now()
     }
 
     fn go_live(&mut self, snapshot: Snapshot, clusters: Option<&[ClusterSlot]>, kernel: &mut dyn Shortcuts) {

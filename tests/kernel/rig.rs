@@ -13,6 +13,7 @@ use anyhow::{Context as _, ensure};
 use harness::world::{Pod, World};
 use mesh_agent::model::config;
 use mesh_agent::model::flow::{Direction, Steering};
+use mesh_agent::model::service::{ByKernel, Claims};
 use mesh_agent::model::workload::{Mode, Workload};
 use mesh_agent::pod::{Limits, Mesh, Options, PodListener};
 use serde_json::Value;
@@ -57,7 +58,8 @@ impl Rig {
         config.kernel.pin_path = world.pin_path();
         change(&mut config);
         let workers = NonZeroUsize::new(2).context("two is not zero")?;
-        let mut mesh = Mesh::start(&config, Options { workers, kernel_log: false, accelerate: false, limits })?;
+        let options = Options { workers, kernel_log: false, accelerate: false, limits };
+        let mut mesh = Mesh::start(&config, options, &everything())?;
         let acceptors = Acceptors::start(&mesh.steering(), mesh.take_listeners());
         Ok(Self { mesh, acceptors, world, _alone: alone })
     }
@@ -102,6 +104,11 @@ pub(crate) fn connect(pod: &Pod, arguments: &[&str]) -> anyhow::Result<Value> {
 /// An address that stands in a JSON value.
 pub(crate) fn address(value: &Value) -> anyhow::Result<SocketAddr> {
     Ok(value.as_str().context("an address")?.parse()?)
+}
+
+/// A kernel that does nothing by itself.
+pub(crate) fn everything() -> ByKernel {
+    ByKernel { inbound: Claims { all: true, ..Claims::default() }, ..ByKernel::default() }
 }
 
 fn workload(pod: &Pod) -> Workload {

@@ -117,14 +117,15 @@ pub(crate) struct Told {
     pub(crate) logger: Option<Logger>,
 }
 
-/// The program of one pod's namespace, attached. Dropping it leaves it there if it is pinned, and detaches it if not.
+/// The program of one pod's namespace. Dropping it leaves it on its hook if it is pinned, and detaches it if not.
 pub(crate) struct Inbound {
     /// Who may connect past the agent.
     pub(crate) policies: PolicyTable,
     claims: ClaimTable,
     ebpf: Ebpf,
     listeners: SockMap<MapData>,
-    link: Link,
+    /// Once it is attached.
+    link: Option<Link>,
 }
 
 /// Where programs are attached, and what remains of them.
@@ -136,6 +137,16 @@ pub(crate) struct Pinning<'a> {
 }
 
 impl Inbound {
+    /// Puts it on its hook in the namespace with this cookie: from now on it sees what comes in there.
+    pub(crate) fn attach(
+        &mut self,
+        (netns, cookie): (BorrowedFd<'_>, u64),
+        pinning: Pinning<'_>,
+    ) -> Result<(), KernelError> {
+        self.link = Some(attach(&mut self.ebpf, names::INBOUND, &inbound_link(cookie), netns, pinning)?);
+        Ok(())
+    }
+
     /// What is to be brought to the agent; at first, everything is.
     pub(crate) fn claim(&mut self, claimed: &Claimed) -> Result<(), TableError> {
         self.claims.set(claimed)
@@ -156,7 +167,7 @@ impl Inbound {
 
     /// Takes it off its hook, pinned or not.
     pub(crate) fn detach(self) {
-        self.link.detach();
+        self.link.into_iter().for_each(Link::detach);
     }
 }
 
@@ -222,16 +233,16 @@ impl Programs {
     }
 }
 
-/// Loads an instance of the inbound program for `workload` and attaches it in `netns`, where `listeners` are.
+/// Loads an instance of the inbound program for `workload`, whose `listeners` these are. It is attached when it has been told what it
+/// is to do.
 pub(crate) fn inbound<'a>(
     workload: &Workload,
-    (netns, cookie): (BorrowedFd<'_>, u64),
     listeners: impl IntoIterator<Item = (Family, &'a TcpListener)>,
     rules: &RuleNames,
     log: bool,
-    pinning: Pinning<'_>,
+    folder: &Folder,
 ) -> Result<(Inbound, Told), KernelError> {
-    let mut ebpf = object(log, Some(workload), Limits::LEAST, Some(pinning.folder))?;
+    let mut ebpf = object(log, Some(workload), Limits::LEAST, Some(folder))?;
     load_program(&mut ebpf, names::INBOUND)?;
     let mut map: SockMap<MapData> = take(&mut ebpf, names::LISTENERS)?;
     for (family, listener) in listeners {
@@ -243,8 +254,7 @@ pub(crate) fn inbound<'a>(
     for name in names::MAPS.into_iter().chain(names::ACCELERATION_MAPS) {
         drop(ebpf.take_map(name));
     }
-    let link = attach(&mut ebpf, names::INBOUND, &inbound_link(cookie), netns, pinning)?;
-    Ok((Inbound { policies, claims, ebpf, listeners: map, link }, told))
+    Ok((Inbound { policies, claims, ebpf, listeners: map, link: None }, told))
 }
 
 /// The name of the link of the inbound program in the namespace with this cookie.

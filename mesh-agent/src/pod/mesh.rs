@@ -34,13 +34,13 @@ use crate::kernel::sync::Sync;
 use crate::model::config;
 use crate::model::event::Event;
 use crate::model::flow::{Direction, Pod, PodId, Steering};
-use crate::model::service::Claims;
+use crate::model::service::{ByKernel, Shortcuts as _};
 use crate::pod::evict::Evictor;
 use crate::pod::mesh::figures::Board;
 use crate::pod::mesh::running::{Running, kernel_workload};
 use crate::pod::netns::Netns;
 use crate::pod::own_cgroup::OwnCgroup;
-use crate::pod::policies::Policies;
+use crate::pod::policies::{self, Policies};
 use crate::pod::registry::{self, Key};
 use crate::pod::seeker::Seeker;
 
@@ -79,8 +79,6 @@ pub struct Mesh {
     sync: Sync,
     services: ServiceTable,
     outbound: OutboundListeners,
-    /// Of what comes in, what is the agent's.
-    inbound: Claims,
     policies: Policies,
     members: Vec<Running>,
     counters: Counters,
@@ -105,12 +103,12 @@ pub struct Mesh {
 
 impl Mesh {
     /// Finds the workloads, opens their sockets, then loads and attaches the kernel programs: nothing is steered before
-    /// something listens. What an agent before has pinned is taken over; until the kernel is shown the new listeners, each workload
-    /// is treated by its mode.
+    /// something listens, and before the kernel knows what it does by itself (`first`). What an agent before has pinned is taken over;
+    /// until the kernel is shown the new listeners, each workload is treated by its mode.
     ///
     /// # Errors
     /// See [`MeshError`]. Nothing stays behind that was not there before.
-    pub fn start(config: &config::Mesh, options: Options) -> Result<Self, MeshError> {
+    pub fn start(config: &config::Mesh, options: Options, first: &ByKernel) -> Result<Self, MeshError> {
         // First: everything below would fail for the same reason, with a worse message.
         loader::may_load()?;
         let cgroups = Cgroups::find()?;
@@ -136,8 +134,6 @@ impl Mesh {
             sync,
             services: ServiceTable::new(Box::new(parts.services), options.limits)?,
             outbound: parts.outbound,
-            // Until it is told otherwise.
-            inbound: Claims { all: true, ..Claims::default() },
             policies: Policies::new(parts.policies)?,
             members: Vec::new(),
             counters: parts.counters,
@@ -161,9 +157,13 @@ impl Mesh {
         };
         let knobs = Knobs { agent_cgroup: mesh.own_cgroup.id(), abi: ABI_VERSION, accelerate: directions.bits() };
         mesh.sync.set(State { knobs, excluded, ..mesh.sync.wanted().clone() })?;
+        let known = policies::known(members.iter().map(|member| &member.pod));
         for member in members {
-            mesh.add(member)?;
+            mesh.add(member, &first.inbound, &known)?;
         }
+        // Not later: what the agent was handed while it starts would end with it, and be judged as the agent before was told.
+        mesh.forget(first);
+        mesh.learn(first);
         let pinning = Pinning { folder: &mesh.folder, persist: mesh.persist };
         mesh.programs.attach(&cgroups.open()?, pinning)?;
         mesh.sync.set(mesh.wanted())?;
@@ -242,10 +242,16 @@ impl Mesh {
     /// the next tick on, when the caller has given their listeners to the data threads.
     pub fn welcome(&mut self) -> Vec<Arc<Pod>> {
         let running: Vec<_> = self.members.iter().map(|running| &running.member).collect();
+        let found = self.seeker.look(&running);
+        if found.is_empty() {
+            return Vec::new();
+        }
+        let known = policies::known(self.pods.iter().chain(found.iter().map(|member| &member.pod)));
+        let claims = self.policies.last().inbound.clone();
         let mut back = Vec::new();
-        for member in self.seeker.look(&running) {
+        for member in found {
             let pod = Arc::clone(&member.pod);
-            match self.add(member) {
+            match self.add(member, &claims, &known) {
                 Ok(()) => {
                     info!(workload = %pod.workload.name, "the workload is back");
                     back.push(pod);

@@ -4,7 +4,7 @@
 //! of a workload stays claimed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tracing::warn;
@@ -17,7 +17,7 @@ use crate::kernel::policy::names::RuleNames;
 use crate::kernel::policy::table::PolicyTable;
 use crate::model::authz::Rules;
 use crate::model::flow::{Direction, Pod};
-use crate::model::service::{ByKernel, Protocol, Services};
+use crate::model::service::{ByKernel, Claimed, Claims, Protocol, Services};
 
 /// Who may have what.
 type Ruled = BTreeMap<SocketAddr, Arc<[Rules]>>;
@@ -26,7 +26,7 @@ type Ruled = BTreeMap<SocketAddr, Arc<[Rules]>>;
 pub(crate) struct Policies {
     services: PolicyTable,
     names: RuleNames,
-    last: Option<ByKernel>,
+    last: ByKernel,
     /// Destinations of which it was said that the agent judges.
     left: BTreeSet<SocketAddr>,
 }
@@ -35,7 +35,7 @@ impl Policies {
     pub(crate) fn new(maps: KernelPolicies) -> Result<Self, TableError> {
         let names = RuleNames::default();
         let services = PolicyTable::new(Box::new(maps), names.clone())?;
-        Ok(Self { services, names, last: None, left: BTreeSet::new() })
+        Ok(Self { services, names, last: ByKernel::default(), left: BTreeSet::new() })
     }
 
     /// Names of rules, for events.
@@ -49,13 +49,13 @@ impl Policies {
     }
 
     /// What was to be held last.
-    pub(crate) fn last(&self) -> Option<ByKernel> {
-        self.last.clone()
+    pub(crate) fn last(&self) -> &ByKernel {
+        &self.last
     }
 
     /// Makes the policies of services hold, and answers for which services they do, or need not.
     pub(crate) fn put(&mut self, next: &ByKernel, known: &[Known]) -> Services {
-        self.last = Some(next.clone());
+        self.last = next.clone();
         let addresses = known.iter().map(|known| (known.pod, pod_addrs(&known.addresses)));
         self.services.set_pods(addresses.collect());
         let compiled = self.compile(&next.rules, known, Direction::Outbound);
@@ -70,18 +70,26 @@ impl Policies {
 
     /// These services, which have no policy, are others than they were.
     pub(crate) fn note(&mut self, services: &Services) {
-        if let Some(last) = &mut self.last {
-            last.services.0.extend(services.0.iter().map(|(key, service)| (*key, Arc::clone(service))));
-        }
+        self.last.services.0.extend(services.0.iter().map(|(key, service)| (*key, Arc::clone(service))));
     }
 
-    /// Makes the policies of one workload hold, and answers the ports at which all of them do.
-    pub(crate) fn put_inbound(&mut self, table: &mut PolicyTable, rules: &Ruled, known: &[Known]) -> BTreeSet<u16> {
-        let compiled = self.compile(rules, known, Direction::Inbound);
+    /// Makes the policies of a workload with these addresses hold, in the table of its inbound program, and answers what of `next` it
+    /// is to bring to the agent: all but the ports at which every policy holds.
+    pub(crate) fn put_inbound(
+        &mut self,
+        table: Option<&mut PolicyTable>,
+        next: &Claims,
+        addresses: &[IpAddr],
+        known: &[Known],
+    ) -> Claimed {
+        let claimed = next.of(addresses);
+        let Some(table) = table else { return claimed };
+        let rules = next.straight(addresses);
+        let compiled = self.compile(&rules, known, Direction::Inbound);
         let failed = table.put(&compiled);
         let holds = |address: &SocketAddr| compiled.contains_key(address) && !failed.contains(address);
         let open: BTreeSet<_> = rules.keys().filter(|address| !holds(address)).map(SocketAddr::port).collect();
-        rules.keys().map(SocketAddr::port).filter(|port| !open.contains(port)).collect()
+        claimed.without(rules.keys().map(SocketAddr::port).filter(|port| !open.contains(port)))
     }
 
     /// Takes away what `next` does not have.
@@ -122,11 +130,11 @@ pub(crate) fn tick(table: &mut PolicyTable, looks: bool) {
 }
 
 /// The workloads that rules can mean.
-pub(crate) fn known(pods: &[Arc<Pod>]) -> Vec<Known> {
+pub(crate) fn known<'a>(pods: impl IntoIterator<Item = &'a Arc<Pod>>) -> Vec<Known> {
     let known = |pod: &Arc<Pod>| Known {
         pod: pod.id.0,
         identity: Arc::clone(&pod.identity),
         addresses: pod.workload.addresses.clone(),
     };
-    pods.iter().map(known).collect()
+    pods.into_iter().map(known).collect()
 }

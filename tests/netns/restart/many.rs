@@ -13,10 +13,9 @@ use crate::mesh::{options, vips};
 use crate::restart::{count, kill};
 use crate::world_or_skip;
 
-/// One kill: what comes in while an agent starts is the agent's until it knows better, and ends with it at the next (docs/limits.md).
 #[test]
 fn connections_in_use_live_through_kill_and_restart() -> anyhow::Result<()> {
-    hold(500, 1, &["off"])
+    hold(500, 2, &["off"])
 }
 
 #[test]
@@ -72,6 +71,8 @@ fn hold(connections: u64, kills: u32, accelerations: &[&str]) -> anyhow::Result<
             "{direct} past the agent"
         );
         assert_eq!(count(&agent, "steered")? + count(&agent, "passed_no_agent")?, 0.0);
+        // Not even what came in while an agent started: it would have ended with that agent.
+        assert_eq!(count(&agent, "inbound_steered")?, 0.0);
         let accelerated = count(&agent, "accelerated_sockets")?;
         assert_eq!(accelerated >= 2.0 * connections as f64, *acceleration == "on", "{accelerated} sockets accelerated");
     }

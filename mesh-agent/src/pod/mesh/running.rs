@@ -8,8 +8,9 @@ use mesh_common::workload::{Mode, Workload};
 use tracing::warn;
 
 use crate::kernel::loader::{self, Inbound, Pinning};
+use crate::kernel::policy::compile::Known;
 use crate::model::flow::{Direction, Pod};
-use crate::model::service::Claimed;
+use crate::model::service::{Claimed, Claims};
 use crate::model::workload;
 use crate::pod::mesh::{Mesh, MeshError, PodListener};
 use crate::pod::registry::{Key, Member};
@@ -45,8 +46,9 @@ impl Running {
 }
 
 impl Mesh {
-    /// Opens the workload's sockets inside its namespace, and has what comes in to it looked at.
-    pub(super) fn add(&mut self, member: Member) -> Result<(), MeshError> {
+    /// Opens the workload's sockets inside its namespace, and has what comes in to it looked at: what is not claimed passes from the
+    /// first connection on, and by the policies that hold now. `known` are the workloads that these may mean.
+    pub(super) fn add(&mut self, member: Member, claims: &Claims, known: &[Known]) -> Result<(), MeshError> {
         let options = self.options;
         let name = &member.pod.workload.name;
         let outbound = Listeners::open(name, &member.netns, Direction::Outbound, options.workers)?;
@@ -54,6 +56,8 @@ impl Mesh {
         let workload = kernel_workload(&member.pod, ports);
         self.outbound.show(&workload, outbound.first())?;
         self.listen(&member.pod, Direction::Outbound, outbound);
+        let addresses = &member.pod.workload.addresses;
+        let mut claimed = claims.of(addresses);
         let inbound = match member.key {
             Key::Netns => {
                 let listeners = Listeners::open(name, &member.netns, Direction::Inbound, options.workers)?;
@@ -62,14 +66,17 @@ impl Mesh {
                         warn!(%error, "a listener in a pod is not marked as the agent's: its connections are listed twice");
                     }
                 }
-                let (inbound, told) = loader::inbound(
+                let (mut inbound, told) = loader::inbound(
                     &workload,
-                    (member.netns.as_fd(), member.netns.cookie()),
                     listeners.first(),
                     self.policies.names(),
                     options.kernel_log,
-                    Pinning { folder: &self.folder, persist: self.persist },
+                    &self.folder,
                 )?;
+                claimed = self.policies.put_inbound(Some(&mut inbound.policies), claims, addresses, known);
+                inbound.claim(&claimed)?;
+                let pinning = Pinning { folder: &self.folder, persist: self.persist };
+                inbound.attach((member.netns.as_fd(), member.netns.cookie()), pinning)?;
                 if let (Some(log), Some(ring)) = (&self.log, told.logger) {
                     log.add(Some(member.pod.id), ring);
                 }
@@ -86,8 +93,6 @@ impl Mesh {
             }
         };
         self.pods.push(Arc::clone(&member.pod));
-        // A pod that comes back is told at the next look what those that stayed know.
-        let claimed = self.inbound.of(&member.pod.workload.addresses);
         self.members.push(Running { member, outbound: ports, inbound, next: claimed.clone(), claimed });
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What the kernel does by itself for the workloads that run: policies first, then services and ports, and the other way round
 //! when it is to stop.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -16,22 +16,17 @@ impl Mesh {
         let known = policies::known(&self.pods);
         for running in &mut self.members {
             let addresses = &running.member.pod.workload.addresses;
-            let rules = next.inbound.straight(addresses);
-            let holding = match &mut running.inbound {
-                Some(inbound) => self.policies.put_inbound(&mut inbound.policies, &rules, &known),
-                None => BTreeSet::new(),
-            };
-            running.next = next.inbound.of(addresses).without(holding.into_iter());
+            let table = running.inbound.as_mut().map(|inbound| &mut inbound.policies);
+            running.next = self.policies.put_inbound(table, &next.inbound, addresses, &known);
         }
         self.policies.put(next, &known)
     }
 
-    /// Rules may mean workloads, and other workloads run now; a new one's ports are claimed until it is known better.
+    /// Rules may mean workloads, and other workloads run now.
     pub(super) fn learn_again(&mut self) {
-        if let Some(last) = self.policies.last() {
-            self.forget(&last);
-            self.learn(&last);
-        }
+        let last = self.policies.last().clone();
+        self.forget(&last);
+        self.learn(&last);
     }
 
     pub(super) fn look_after_policies(&mut self, looks: bool) {
@@ -57,7 +52,6 @@ impl Shortcuts for Mesh {
         self.services.learn(&services);
         let members = &self.members;
         self.evictor.changed(&before, &services, || namespaces(members));
-        self.inbound = next.inbound.clone();
         for running in &mut self.members {
             running.claim(running.next.clone());
             if let Some(inbound) = &mut running.inbound {
