@@ -34,7 +34,7 @@ pub enum Protocol {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Service {
-    /// Number of the set; never used twice.
+    /// Number of the set; never used twice, by whatever agent: flows remember it.
     pub set: u32,
     /// Choices in it. Zero: it has no endpoint, and who asks for it is refused. With the highest bit: who asks decides by a hash, and
     /// the rest is the number of slots of the set's table.
@@ -93,6 +93,10 @@ impl ServiceKey {
         };
         Self { addr, port, protocol, pad: 0 }
     }
+
+    /// Stands for no service, since nobody can ask for it. The set of its entry is the highest number that a set may have had, so that
+    /// an agent uses none that one before has used.
+    pub const NUMBERS: Self = Self { addr: Addr([0; 4]), port: PortBe(0), protocol: 0, pad: 0 };
 
     /// What is spoken.
     #[must_use]

@@ -302,7 +302,8 @@ pub(crate) fn prepare(
     // The programs read no kernel structures, so the kernel's BTF (megabytes) need not be parsed.
     loader.btf(None).override_global(names::LOG_LEVEL, &level, true);
     let entries = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    loader.map_max_entries(names::SERVICES, entries(limits.services));
+    // One entry is no service, but says which numbers sets have had.
+    loader.map_max_entries(names::SERVICES, entries(limits.services + 1));
     // Twice what may be in use: an update writes the new choices before the old ones go.
     loader.map_max_entries(names::CHOICES, entries(2 * limits.choices));
     loader.map_max_entries(names::SLOTS, entries(2 * limits.blocks));

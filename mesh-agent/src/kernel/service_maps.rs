@@ -25,8 +25,12 @@ pub(crate) trait ServiceMaps: Send {
     fn drop_service(&mut self, key: &ServiceKey) -> Result<(), TableError>;
     /// All services.
     fn services(&self) -> Result<BTreeMap<ServiceKey, Service>, TableError>;
-    /// Where choices lie.
-    fn choice_keys(&self) -> Result<Vec<ChoiceKey>, TableError>;
+    /// Notes that no set has a number beyond this; whoever opens the maps next is told.
+    fn reserve(&mut self, last_set: u32) -> Result<(), TableError>;
+    /// What was noted last; zero if nothing was.
+    fn reserved(&self) -> Result<u32, TableError>;
+    /// All choices, and where they lie.
+    fn choices(&self) -> Result<Vec<(ChoiceKey, Choice)>, TableError>;
     /// Where parts of tables lie.
     fn block_keys(&self) -> Result<Vec<ChoiceKey>, TableError>;
     /// One of them.
@@ -82,11 +86,19 @@ impl ServiceMaps for KernelServices {
     }
 
     fn services(&self) -> Result<BTreeMap<ServiceKey, Service>, TableError> {
-        Ok(self.services.read()?.into_iter().collect())
+        Ok(self.services.read()?.into_iter().filter(|(key, _)| *key != ServiceKey::NUMBERS).collect())
     }
 
-    fn choice_keys(&self) -> Result<Vec<ChoiceKey>, TableError> {
-        Ok(self.choices.read()?.into_iter().map(|(key, _)| key).collect())
+    fn reserve(&mut self, last_set: u32) -> Result<(), TableError> {
+        self.services.put(&[ServiceKey::NUMBERS], &[Service { set: last_set, count: 0 }])
+    }
+
+    fn reserved(&self) -> Result<u32, TableError> {
+        Ok(self.services.get(&ServiceKey::NUMBERS)?.map_or(0, |entry| entry.set))
+    }
+
+    fn choices(&self) -> Result<Vec<(ChoiceKey, Choice)>, TableError> {
+        self.choices.read()
     }
 
     fn block_keys(&self) -> Result<Vec<ChoiceKey>, TableError> {
@@ -109,6 +121,7 @@ pub(crate) struct FakeServices {
     pub(crate) services: BTreeMap<ServiceKey, Service>,
     pub(crate) choices: BTreeMap<ChoiceKey, Choice>,
     pub(crate) blocks: BTreeMap<ChoiceKey, Block>,
+    pub(crate) reserved: u32,
     pub(crate) room: Option<usize>,
     pub(crate) log: Vec<&'static str>,
 }
@@ -164,8 +177,17 @@ impl ServiceMaps for std::sync::Arc<std::sync::Mutex<FakeServices>> {
         Ok(self.lock().unwrap().services.clone())
     }
 
-    fn choice_keys(&self) -> Result<Vec<ChoiceKey>, TableError> {
-        Ok(self.lock().unwrap().choices.keys().copied().collect())
+    fn reserve(&mut self, last_set: u32) -> Result<(), TableError> {
+        self.lock().unwrap().reserved = last_set;
+        Ok(())
+    }
+
+    fn reserved(&self) -> Result<u32, TableError> {
+        Ok(self.lock().unwrap().reserved)
+    }
+
+    fn choices(&self) -> Result<Vec<(ChoiceKey, Choice)>, TableError> {
+        Ok(self.lock().unwrap().choices.iter().map(|(key, choice)| (*key, *choice)).collect())
     }
 
     fn block_keys(&self) -> Result<Vec<ChoiceKey>, TableError> {

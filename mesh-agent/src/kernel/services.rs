@@ -6,6 +6,9 @@
 //! What finds no room stays out, and is never left as it was before: TCP then goes to the agent, which knows the listener too;
 //! UDP, which has no other way, is refused.
 
+mod drift;
+mod found;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -14,68 +17,37 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mesh_common::names;
-use mesh_common::service::{self, ChoiceKey, MAX_BLOCKS, MAX_CHOICES, MAX_SERVICES, ServiceKey};
+use mesh_common::service::{self, ServiceKey};
 use tracing::{error, warn};
 
 use crate::kernel::alias;
 use crate::kernel::levels::Entries;
 use crate::kernel::maps::TableError;
 use crate::kernel::service_maps::ServiceMaps;
+use crate::kernel::services::found::Found;
+use crate::kernel::services::room::{Room, Written};
 use crate::kernel::set::Set;
 use crate::model::service::{Protocol, Service, Services};
 
-/// How much the kernel may be asked to hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Services.
-    pub services: usize,
-    /// Endpoints of all services, counted once for each service, and twice for one of UDP.
-    pub choices: usize,
-    /// Parts of tables of slots, of all services whose client decides.
-    pub blocks: usize,
-}
-
-impl Limits {
-    /// For programs that are only loaded.
-    pub(crate) const LEAST: Self = Self { services: 1, choices: 1, blocks: 1 };
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { services: MAX_SERVICES as usize, choices: MAX_CHOICES as usize, blocks: MAX_BLOCKS as usize }
-    }
-}
+pub use room::Limits;
 
 /// The kernel's services, and what they should be.
 pub(crate) struct ServiceTable {
     maps: Box<dyn ServiceMaps>,
     limits: Limits,
     wanted: Services,
+    /// What an earlier agent had it serve, until this one knows an endpoint for it.
+    found: Services,
     live: BTreeMap<ServiceKey, Live>,
     /// Sets that no service names any more.
     retired: Vec<Written>,
     /// Services that are not in the kernel though they should be.
     left_out: BTreeSet<ServiceKey>,
     last_set: u32,
+    /// No set has a higher number, and none will before the maps are told.
+    reserved: u32,
     in_use: Room,
     looked: usize,
-}
-
-/// Where a set lies in the maps.
-#[derive(Clone, Debug, Default)]
-struct Written {
-    set: u32,
-    /// Of its choices, members among them.
-    indexes: Vec<u32>,
-    /// How many parts its table of slots has.
-    blocks: u32,
-}
-
-/// How much room sets take.
-#[derive(Clone, Copy, Debug, Default)]
-struct Room {
-    choices: usize,
-    blocks: usize,
 }
 
 /// A service as it is in the kernel.
@@ -89,31 +61,21 @@ struct Live {
 impl ServiceTable {
     /// Over maps in which an earlier agent may have left services. They serve on until the first [`Self::forget`].
     pub(crate) fn new(maps: Box<dyn ServiceMaps>, limits: Limits) -> Result<Self, TableError> {
-        let found = maps.services()?;
-        let mut sets: BTreeMap<u32, Written> = BTreeMap::new();
-        for key in maps.choice_keys()? {
-            sets.entry(key.set).or_default().indexes.push(key.index);
-        }
-        for key in maps.block_keys()? {
-            let written = sets.entry(key.set).or_default();
-            written.blocks = written.blocks.max(key.index + 1);
-        }
-        sets.iter_mut().for_each(|(set, written)| written.set = *set);
-        let last_set = sets.keys().next_back().copied().unwrap_or(0);
-        let mut live = BTreeMap::new();
-        for (key, entry) in found {
-            let written = sets.remove(&entry.set).unwrap_or_default();
-            live.insert(key, Live { service: None, entry, written });
-        }
+        let Found { live, nameless: retired, last_set, served: found } = Found::read(&*maps)?;
         let in_use = Room::of(live.values().map(|live| &live.written));
-        let retired = sets.into_values().collect();
         let (wanted, left_out) = Default::default();
-        Ok(Self { maps, limits, wanted, live, retired, left_out, last_set, in_use, looked: 0 })
+        let (reserved, looked) = (last_set, 0);
+        Ok(Self { maps, limits, wanted, found, live, retired, left_out, last_set, reserved, in_use, looked })
     }
 
-    /// What the kernel should serve.
-    pub(crate) fn wanted(&self) -> &Services {
-        &self.wanted
+    /// The services of `next` as connections may have them that are there when it comes: as the kernel was to serve them until now, by
+    /// this agent or by an earlier one. While one of those has no endpoint at all it may not be known yet, and none is lost.
+    pub(crate) fn until(&self, next: &Services) -> Services {
+        let before = |(place, service): (&(Protocol, SocketAddr), &Arc<Service>)| {
+            let found = if has_endpoints(service) { self.found.0.get(place) } else { None };
+            Some((*place, Arc::clone(found.or_else(|| self.wanted.0.get(place))?)))
+        };
+        Services(next.0.iter().filter_map(before).collect())
     }
 
     /// How many services found no room, or were refused by the kernel.
@@ -142,6 +104,7 @@ impl ServiceTable {
 
     /// Makes the kernel serve all of `next`.
     pub(crate) fn learn(&mut self, next: &Services) {
+        self.found.0.retain(|place, _| !next.0.get(place).is_some_and(|service| has_endpoints(service)));
         self.wanted = next.clone();
         self.catch_up();
     }
@@ -149,6 +112,9 @@ impl ServiceTable {
     /// Makes the kernel serve these as they are now, and the rest as before.
     pub(crate) fn change(&mut self, services: &Services) {
         for (key, service) in &services.0 {
+            if has_endpoints(service) {
+                self.found.0.remove(key);
+            }
             self.wanted.0.insert(*key, Arc::clone(service));
             self.catch_up_with(*key, service);
         }
@@ -160,62 +126,6 @@ impl ServiceTable {
         if !self.left_out.is_empty() {
             self.catch_up();
         }
-    }
-
-    /// Compares the kernel's services with what they should be, and as many choices as one look may take; puts right what
-    /// somebody else changed.
-    pub(crate) fn reconcile(&mut self) -> Result<usize, TableError> {
-        let found = self.maps.services()?;
-        let mut wrong: BTreeSet<ServiceKey> = BTreeSet::new();
-        for key in found.keys().filter(|key| !self.live.contains_key(key)) {
-            self.maps.drop_service(key)?;
-            warn!(address = %place(key).1, "a service in the kernel's maps that nobody asked for is removed");
-        }
-        wrong.extend(self.live.iter().filter(|(key, live)| found.get(key) != Some(&live.entry)).map(|(key, _)| *key));
-        wrong.extend(self.damaged()?);
-        for key in &wrong {
-            warn!(address = %place(key).1, "a service in the kernel's maps is not as it should be; putting it right");
-            if let Some(live) = self.live.get_mut(key) {
-                live.service = None;
-            }
-        }
-        self.catch_up();
-        Ok(wrong.len())
-    }
-
-    /// Of a part of the services, a different one each time, those of whose choices some is not as it was written.
-    fn damaged(&mut self) -> Result<Vec<ServiceKey>, TableError> {
-        let mut budget = CHOICES_PER_LOOK;
-        let mut damaged = Vec::new();
-        let start = if self.looked < self.live.len() { self.looked } else { 0 };
-        self.looked = start;
-        for (key, live) in self.live.iter().skip(start) {
-            let Some(service) = &live.service else { continue };
-            let Ok(set) = Set::of(key.protocol(), service) else { continue };
-            if !self.is_whole(live.entry.set, &set)? {
-                damaged.push(*key);
-            }
-            self.looked += 1;
-            budget = budget.saturating_sub((set.choices.len() + set.blocks.len()).max(1));
-            if budget == 0 {
-                break;
-            }
-        }
-        Ok(damaged)
-    }
-
-    fn is_whole(&self, set: u32, wanted: &Set) -> Result<bool, TableError> {
-        for &(index, choice) in &wanted.choices {
-            if self.maps.choice(ChoiceKey { set, index })? != Some(choice) {
-                return Ok(false);
-            }
-        }
-        for (index, block) in (0..).zip(&wanted.blocks) {
-            if self.maps.block(ChoiceKey { set, index })?.as_ref() != Some(block) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 
     fn catch_up(&mut self) {
@@ -266,9 +176,7 @@ impl ServiceTable {
     }
 
     fn put(&mut self, key: ServiceKey, service: &Arc<Service>, set: &Set) -> Result<(), TableError> {
-        // Set numbers come round after four thousand million updates.
-        self.last_set = self.last_set.wrapping_add(1).max(1);
-        let number = self.last_set;
+        let number = self.number()?;
         let entry = set.entry(number);
         let written = Written {
             set: number,
@@ -288,6 +196,19 @@ impl ServiceTable {
             self.retire(old);
         }
         Ok(())
+    }
+
+    /// A number that no set has had, nor will have after this agent: sockets remember them longer than the maps do, and would take
+    /// another set of the same number for theirs. They come round after four thousand million updates.
+    fn number(&mut self) -> Result<u32, TableError> {
+        let number = self.last_set.wrapping_add(1).max(1);
+        if number > self.reserved {
+            let reserved = number.saturating_add(SETS_AT_ONCE);
+            self.maps.reserve(reserved)?;
+            self.reserved = reserved;
+        }
+        self.last_set = number;
+        Ok(number)
     }
 
     fn leave_out(&mut self, key: ServiceKey, service: &Service, error: &TableError) {
@@ -347,22 +268,8 @@ impl ServiceTable {
     }
 }
 
-impl Room {
-    fn of<'a>(all: impl IntoIterator<Item = &'a Written>) -> Self {
-        let mut room = Self::default();
-        all.into_iter().for_each(|written| room.add(written));
-        room
-    }
-
-    fn add(&mut self, written: &Written) {
-        self.choices += written.indexes.len();
-        self.blocks += written.blocks as usize;
-    }
-
-    fn remove(&mut self, written: &Written) {
-        self.choices -= written.indexes.len();
-        self.blocks -= written.blocks as usize;
-    }
+fn has_endpoints(service: &Service) -> bool {
+    service.endpoints().next().is_some()
 }
 
 fn key(protocol: Protocol, address: SocketAddr) -> ServiceKey {
@@ -382,5 +289,5 @@ fn place(key: &ServiceKey) -> (Protocol, SocketAddr) {
     (protocol, SocketAddr::new(key.addr.into(), key.port.get()))
 }
 
-/// Choices that one look at the maps reads back, each by a system call.
-const CHOICES_PER_LOOK: usize = 1000;
+/// Numbers that are reserved at once: as many are lost when an agent ends.
+const SETS_AT_ONCE: u32 = 1024;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use harness::config::{bootstrap, cluster, service, tcp};
+use harness::process::Process;
 use harness::tcp::echo;
 use harness::wire::Wire;
 use serde_json::{Value, json};
@@ -83,5 +84,35 @@ fn services_of_the_kernels_own_live_through_kill_and_restart() -> anyhow::Result
             assert_eq!(count(&agent, "accelerated_sockets")?, accelerated);
         }
     }
+    Ok(())
+}
+
+#[test]
+fn an_endpoint_that_went_while_no_agent_ran_is_missed() -> anyhow::Result<()> {
+    let world = world_or_skip!("client", "server");
+    let (client, server) = (world.pod("client"), world.pod("server"));
+    let [gone, stays] = [server.at(7)[0], server.at(8)[0]];
+    let _servers = server.enter(|| [gone, stays].map(|at| echo(at).expect("a free address")));
+    let vip = vips(7)[0];
+    let config =
+        |at| world.mesh(&["client", "server"], bootstrap(&[service(vip, tcp("echo"))], &[cluster("echo", &[at])]));
+    let options = options().inside(&world.agent_cgroup())?;
+    let mut agent = options.start(config(gone))?;
+    let mut command = client.command(harness::binaries::peer()?);
+    command.args(["hold", &vip.to_string(), "--hold", "3", "--others", "0"]);
+    let holder = Process::spawn("hold", command)?;
+    let errors = |wanted: u64| {
+        let is_so = |line: &str| serde_json::from_str::<Value>(line).is_ok_and(|line| line["errors"] == wanted);
+        holder.wait_line(is_so, Duration::from_secs(20)).with_context(|| format!("{wanted} errors"))
+    };
+    errors(0)?;
+    kill(&mut agent)?;
+    // Nobody else tells the client: the endpoint still answers, and one that is gone would not even refuse.
+    let agent = options.start(config(stays))?;
+    errors(3)?;
+    assert_eq!(count(&agent, "evicted_tcp")?, 3.0);
+    let mut wire = client.enter(|| Wire::connect(vip))?;
+    wire.send("new")?;
+    assert_eq!(wire.read_exact(3)?, b"new");
     Ok(())
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Mutex;
 
+use mesh_common::service::ChoiceKey;
+
 use super::*;
 use crate::kernel::service_maps::FakeServices;
 use crate::model::cluster::TableSize;
@@ -14,6 +16,11 @@ fn table(limits: Limits) -> (Fake, ServiceTable) {
     let fake = Fake::default();
     let table = ServiceTable::new(Box::new(Arc::clone(&fake)), limits).unwrap();
     (fake, table)
+}
+
+/// The next agent.
+fn again(fake: &Fake) -> ServiceTable {
+    ServiceTable::new(Box::new(Arc::clone(fake)), Limits::default()).unwrap()
 }
 
 fn services(protocol: Protocol, each: &[(&str, usize)]) -> Services {
@@ -183,7 +190,7 @@ fn what_an_earlier_agent_left_serves_until_it_is_known_better() {
     // It died in the middle of an update.
     fake.lock().unwrap().choices.insert(ChoiceKey { set: 77, index: 4 }, alias::table(&[(None, 1.0)])[0]);
     drop(first);
-    let mut second = ServiceTable::new(Box::new(Arc::clone(&fake)), Limits::default()).unwrap();
+    let mut second = again(&fake);
     assert_eq!(served(&fake).len(), 2);
     set(&mut second, &services(Protocol::Tcp, &[("10.96.0.2:80", 3)]));
     assert_eq!(served(&fake), [("10.96.0.2:80".to_owned(), 3)]);
@@ -203,5 +210,54 @@ fn a_change_writes_what_it_names_and_leaves_the_rest() {
     assert_eq!((before.len(), after.len(), &before[0]), (2, 2, &after[0]));
     assert_ne!(before[1], after[1]);
     let all = services(Protocol::Tcp, &[("10.0.0.1:80", 2), ("10.0.0.2:80", 3)]);
-    assert_eq!(*table.wanted(), all);
+    assert_eq!(table.wanted, all);
+}
+
+#[test]
+fn an_endpoint_that_went_while_no_agent_ran_is_lost() {
+    for protocol in [Protocol::Tcp, Protocol::Udp] {
+        let (fake, mut first) = table(Limits::default());
+        set(&mut first, &services(protocol, &[("10.96.0.1:80", 2), ("10.96.0.2:80", 3)]));
+        drop(first);
+        let mut second = again(&fake);
+        let lost =
+            |table: &ServiceTable, next: &Services| table.until(next).lost(next).0.into_keys().collect::<Vec<_>>();
+        // Nothing is known yet, or that there is none.
+        for next in [services(protocol, &[]), services(protocol, &[("10.96.0.1:80", 0), ("10.96.0.2:80", 0)])] {
+            assert_eq!(lost(&second, &next), []);
+            set(&mut second, &next);
+        }
+        // Whichever way it comes to be known.
+        let one = services(protocol, &[("10.96.0.1:80", 1)]);
+        assert_eq!(lost(&second, &one), [(protocol, "10.0.0.1:2".parse().unwrap())]);
+        second.change(&one);
+        assert_eq!(lost(&second, &one), []);
+        let next = services(protocol, &[("10.96.0.1:80", 1), ("10.96.0.2:80", 2)]);
+        assert_eq!(lost(&second, &next), [(protocol, "10.0.0.1:3".parse().unwrap())]);
+        set(&mut second, &next);
+        assert_eq!(lost(&second, &next), []);
+        let fewer = services(protocol, &[("10.96.0.2:80", 1)]);
+        assert_eq!(lost(&second, &fewer), [(protocol, "10.0.0.1:2".parse().unwrap())]);
+    }
+}
+
+#[test]
+fn no_agent_uses_a_number_again() {
+    let (fake, mut first) = table(Limits::default());
+    let one = |endpoints| services(Protocol::Udp, &[("10.96.0.1:53", endpoints)]);
+    let mut remembered = 0;
+    for endpoints in 1..3000 {
+        set(&mut first, &one(endpoints % 3));
+        remembered = fake.lock().unwrap().services.values().next().unwrap().set;
+    }
+    // A service that is gone leaves nothing behind.
+    set(&mut first, &Services::default());
+    first.tick();
+    assert!(fake.lock().unwrap().choices.is_empty());
+    // And somebody may take away what was noted.
+    fake.lock().unwrap().reserved = 0;
+    first.reconcile().unwrap();
+    drop(first);
+    set(&mut again(&fake), &one(1));
+    assert!(fake.lock().unwrap().services.values().next().unwrap().set > remembered);
 }

@@ -48,7 +48,7 @@ impl Shortcuts for Mesh {
 
     fn learn(&mut self, next: &ByKernel) {
         let services = self.prepare(next);
-        let before = self.services.wanted().clone();
+        let before = self.services.until(&services);
         self.services.learn(&services);
         let members = &self.members;
         self.evictor.changed(&before, &services, || namespaces(members));
@@ -62,11 +62,9 @@ impl Shortcuts for Mesh {
     }
 
     fn change(&mut self, next: &ByKernel, services: &[(Protocol, SocketAddr)]) {
-        let some = |all: &Services| {
-            let found = services.iter().filter_map(|key| Some((*key, Arc::clone(all.0.get(key)?))));
-            Services(found.collect())
-        };
-        let (before, after) = (some(self.services.wanted()), some(&next.services));
+        let named = services.iter().filter_map(|key| Some((*key, Arc::clone(next.services.0.get(key)?))));
+        let after = Services(named.collect());
+        let before = self.services.until(&after);
         self.policies.note(&after);
         self.services.change(&after);
         let members = &self.members;
