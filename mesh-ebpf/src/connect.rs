@@ -135,7 +135,7 @@ fn steer(workload: &Workload, family: Family, socket: Socket, destination: Addr,
 /// watched.
 #[inline(always)]
 fn direct(workload: &Workload, socket: Socket, key: &ServiceKey, service: Service) -> Outcome {
-    let target = service::choose(key, service, || client(workload.pod, &socket.bound_addr(), &key.addr))?;
+    let target = service::choose(key, service, || client(workload, key.addr))?;
     if target.is_nowhere() {
         return Ok((Verdict::Deny(Counter::DeniedNoEndpoint), None));
     }

@@ -151,7 +151,7 @@ fn endpoint(workload: &Workload, socket: Socket, key: &ServiceKey, service: Serv
         }
         flow.end();
     }
-    let target = service::choose(key, service, || client(workload.pod, &socket.bound_addr(), &key.addr))?;
+    let target = service::choose(key, service, || client(workload, key.addr))?;
     let place = flows.take_place();
     if let Some(flow) = flows.flows.get_mut(place) {
         if flow.is_live() {

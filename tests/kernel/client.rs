@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 
 use harness::tcp::echo;
 use mesh_agent::model::cluster::TableSize;
+use mesh_agent::model::config;
 use mesh_agent::model::service::{ByClient, Protocol, Service, Services};
+use mesh_agent::model::workload::known_as;
 use mesh_agent::spread::maglev;
 
+use crate::evict::wait;
 use crate::rig::connect;
 use crate::rig_or_skip;
 use crate::service::{first_only, learn};
@@ -74,4 +77,56 @@ fn a_flow_comes_to_the_endpoint_of_its_client() -> anyhow::Result<()> {
         anyhow::ensure!(told.iter().all(|answer| answer[2] == theirs) && !told.is_empty(), "{told:?}, not {theirs}");
     }
     Ok(())
+}
+
+/// Of its sockets, some are bound to an address that only the kernel sees.
+#[test]
+fn a_workload_whose_addresses_nobody_wrote_down_is_one_client() -> anyhow::Result<()> {
+    let mut rig = rig_or_skip!(with nameless; "app", "server");
+    for (family, asked) in [(0, "10.96.0.1:80"), (1, "[fd00:96::1]:80")] {
+        let members: Vec<_> = (0..5).map(|n| rig.pod("server").at(81 + n)[family]).collect();
+        let all =
+            rig.pod("server").enter(|| members.iter().map(|at| echo(*at).expect("a free address")).collect::<Vec<_>>());
+        let (services, theirs) = service(Protocol::Tcp, asked, &members);
+        learn(&mut rig, &services);
+        let theirs = theirs(known_as(&[], family == 0));
+        let chosen = members.iter().position(|member| *member == theirs).expect("one of them");
+        connect(rig.pod("app"), &["--times", "10", asked])?;
+        let own = rig.pod("app").at(0)[family].to_string();
+        connect(rig.pod("app"), &["--from", &own, "--times", "10", asked])?;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while all[chosen].clients().len() < 20 {
+            let seen: Vec<_> = all.iter().map(|server| server.clients().len()).collect();
+            anyhow::ensure!(Instant::now() < deadline, "{seen:?}, all should be at {chosen}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_flow_moves_to_the_endpoint_that_is_now_its_clients() -> anyhow::Result<()> {
+    let mut rig = rig_or_skip!(with nameless; "app", "server");
+    let (members, _servers) = servers(&rig, 5, 0)?;
+    let (all, theirs) = service(Protocol::Udp, "10.96.0.1:53", &members);
+    learn(&mut rig, &all);
+    let pod = rig.pod("app").clone();
+    let plan = ["--connect", "--times", "150", "--pause", "10", "10.96.0.1:53"];
+    let client = std::thread::spawn(move || datagrams(&pod, &plan));
+    wait(&rig, "datagrams_direct", 1);
+    let own = known_as(&[], true);
+    let rest: Vec<_> = members.iter().copied().filter(|member| *member != theirs(own)).collect();
+    let (fewer, now_theirs) = service(Protocol::Udp, "10.96.0.1:53", &rest);
+    learn(&mut rig, &fewer);
+    wait(&rig, "evicted_udp", 1);
+    let (_, answers) = client.join().expect("no panic")?;
+    let last = answers.last().expect("answers");
+    assert_eq!((&last[2], rig.count("evictions_missed")), (&now_theirs(own).to_string(), 0), "{last:?}");
+    Ok(())
+}
+
+/// Only the first is meshed, and the mesh does not know its addresses.
+fn nameless(config: &mut config::Mesh) {
+    first_only(config);
+    config.workloads[0].addresses.clear();
 }

@@ -12,7 +12,7 @@ use crate::service::{first_only, learn, services};
 use crate::udp::{datagrams, servers};
 
 /// Waits for something that is counted.
-fn wait(rig: &Rig, name: &str, count: u64) {
+pub(crate) fn wait(rig: &Rig, name: &str, count: u64) {
     let deadline = Instant::now() + Duration::from_secs(5);
     while rig.count(name) < count {
         assert!(Instant::now() < deadline, "{name} is {}", rig.count(name));

@@ -14,6 +14,7 @@ use mesh_common::service::{Protocol, ServiceKey};
 use crate::kernel::alias::target;
 use crate::kernel::maps::refused;
 use crate::kernel::steering::KernelSteering;
+use crate::model::flow::PodId;
 
 /// What lies with such sockets.
 #[derive(Debug)]
@@ -27,9 +28,10 @@ impl DirectSockets {
         Self { hidden, flows: Mutex::new(flows) }
     }
 
-    /// The service that a connected socket asked for, if the kernel chose an endpoint for it.
-    pub(crate) fn service_of(&self, socket: BorrowedFd<'_>) -> Option<SocketAddr> {
-        self.hidden.hidden_end(socket).filter(Hidden::is_direct).map(|hidden| hidden.socket_addr())
+    /// The service that a connected socket asked for, if the kernel chose an endpoint for it, and whose socket it is.
+    pub(crate) fn service_of(&self, socket: BorrowedFd<'_>) -> Option<(SocketAddr, PodId)> {
+        let hidden = self.hidden.hidden_end(socket).filter(Hidden::is_direct)?;
+        Some((hidden.socket_addr(), PodId(hidden.pod)))
     }
 
     /// Lets another endpoint stand for a UDP socket's service.

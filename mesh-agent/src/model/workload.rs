@@ -1,7 +1,7 @@
 //! Who is meshed on this host: the `mesh.workloads` part of the configuration.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use crate::model::name::WorkloadName;
@@ -33,6 +33,14 @@ impl Workload {
     pub fn identity(&self, trust_domain: &str) -> String {
         format!("spiffe://{trust_domain}/ns/{}/sa/{}", self.namespace, self.service_account)
     }
+}
+
+/// By which address of that family one with these is known outside, whatever its sockets are bound to. Loopback: nobody wrote one
+/// down. Agent and kernel must answer alike: by it they choose endpoints for clients.
+#[must_use]
+pub fn known_as(addresses: &[IpAddr], v4: bool) -> IpAddr {
+    let nobody = if v4 { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+    addresses.iter().find(|ip| ip.is_ipv4() == v4).copied().unwrap_or(nobody)
 }
 
 /// The folder of cgroup `path` (see [`Workload::cgroup`]) in the hierarchy that is mounted at `mount`. `/a/b`, as the kernel

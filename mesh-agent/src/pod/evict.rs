@@ -25,6 +25,7 @@ use tracing::{debug, warn};
 
 use crate::kernel::counters::Count;
 use crate::kernel::direct::DirectSockets;
+use crate::model::flow::Pod;
 use crate::model::service::{Lost, Services};
 use crate::pod::netns::Netns;
 
@@ -44,10 +45,18 @@ pub(crate) struct Counts {
     missed: AtomicU64,
 }
 
-/// Look for these, in these namespaces.
+/// Look for these, there.
 struct Job {
     lost: Lost,
-    namespaces: Vec<Arc<Netns>>,
+    scope: Scope,
+}
+
+/// Whose connections are looked for.
+pub(crate) struct Scope {
+    /// The workloads.
+    pub(crate) pods: Vec<Arc<Pod>>,
+    /// And where they live, each namespace once.
+    pub(crate) namespaces: Vec<Arc<Netns>>,
 }
 
 impl Evictor {
@@ -61,31 +70,26 @@ impl Evictor {
         Ok(Self { jobs: Some(jobs), now, counts, thread: Some(thread) })
     }
 
-    /// The kernel serves `next` instead of `before`; workloads live in these namespaces.
-    pub(crate) fn changed(&self, before: &Services, next: &Services, namespaces: impl FnOnce() -> Vec<Arc<Netns>>) {
+    /// The kernel serves `next` instead of `before`, these workloads.
+    pub(crate) fn changed(&self, before: &Services, next: &Services, scope: impl FnOnce() -> Scope) {
         self.now.lock().unwrap_or_else(PoisonError::into_inner).clone_from(next);
-        self.look_for(before.lost(next), namespaces);
+        self.look_for(before.lost(next), scope);
     }
 
     /// The same where only these services are others than before.
-    pub(crate) fn some_changed(
-        &self,
-        before: &Services,
-        after: &Services,
-        namespaces: impl FnOnce() -> Vec<Arc<Netns>>,
-    ) {
+    pub(crate) fn some_changed(&self, before: &Services, after: &Services, scope: impl FnOnce() -> Scope) {
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         now.0.extend(after.0.iter().map(|(key, service)| (*key, Arc::clone(service))));
         drop(now);
-        self.look_for(before.lost(after), namespaces);
+        self.look_for(before.lost(after), scope);
     }
 
-    fn look_for(&self, lost: Lost, namespaces: impl FnOnce() -> Vec<Arc<Netns>>) {
+    fn look_for(&self, lost: Lost, scope: impl FnOnce() -> Scope) {
         if lost.0.is_empty() {
             return;
         }
-        let namespaces = namespaces();
-        let sent = self.jobs.as_ref().map(|jobs| jobs.try_send(Job { lost, namespaces }));
+        let scope = scope();
+        let sent = self.jobs.as_ref().map(|jobs| jobs.try_send(Job { lost, scope }));
         if let Some(Err(TrySendError::Full(job))) = sent {
             self.counts.missed.fetch_add(job.lost.0.len() as u64, Ordering::Relaxed);
             warn!(
@@ -152,13 +156,13 @@ fn work(queue: &Receiver<Job>, sockets: &DirectSockets, now: &Mutex<Services>, c
 fn run(job: &Job, sockets: &DirectSockets, now: &Mutex<Services>, counts: &Counts) {
     // What came back meanwhile is not lost, and what is left may be more or less than it was.
     let lost = job.lost.as_of(&now.lock().unwrap_or_else(PoisonError::into_inner));
-    let mut wanted = find::sockets(&job.namespaces, &lost);
+    let mut wanted = find::sockets(&job.scope.namespaces, &lost);
     if wanted.is_empty() {
         return;
     }
     let found = wanted.len();
-    find::held(&job.namespaces, &mut wanted, |socket, endpoint| {
-        match act::evict(socket.as_fd(), endpoint, &lost, sockets) {
+    find::held(&job.scope.namespaces, &mut wanted, |socket, endpoint| {
+        match act::evict(socket.as_fd(), endpoint, &lost, &job.scope.pods, sockets) {
             Ok(act::Done::Reset) => drop(counts.reset.fetch_add(1, Ordering::Relaxed)),
             Ok(act::Done::Moved) => drop(counts.moved.fetch_add(1, Ordering::Relaxed)),
             Ok(act::Done::NotOurs) => {}

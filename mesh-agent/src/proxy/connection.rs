@@ -1,6 +1,6 @@
 //! A downstream connection as the rest of the data path sees it: a stream, what was already read of it, and where it comes from.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use tokio::net::TcpStream;
 
 use crate::model::flow::{Direction, Pod};
+use crate::model::workload;
 use crate::telemetry::{ConnectionGuard, Source};
 
 /// An accepted connection.
@@ -39,12 +40,12 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// The address that stands for the client where each shall come to the same endpoint again. A workload whose address nobody wrote
-    /// down has none, for the kernel does not know it either.
+    /// The address that stands for the client where each shall come to the same endpoint again. Of a workload it is its own, as for the
+    /// kernel programs.
     pub(super) fn known_as(&self) -> IpAddr {
-        match self.peer.ip() {
-            ip if self.pod.is_some() && ip.is_loopback() => Ipv4Addr::UNSPECIFIED.into(),
-            ip => ip,
+        match (&self.pod, self.direction) {
+            (Some(pod), Direction::Outbound) => workload::known_as(&pod.workload.addresses, self.destination.is_ipv4()),
+            _ => self.peer.ip(),
         }
     }
 }

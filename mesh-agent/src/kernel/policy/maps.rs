@@ -12,6 +12,7 @@ use mesh_common::policy::{PodAddrs, RuleNet, RulePort, RuleSet, RuleWho, RuledKe
 
 use crate::kernel::maps::{TableError, forgotten, refused, take};
 use crate::kernel::policy::compile::Compiled;
+use crate::model::workload::known_as;
 
 /// Where policies are kept.
 pub(crate) trait PolicyMaps: Send {
@@ -131,11 +132,7 @@ impl PolicyMaps for KernelPolicies {
 /// The addresses a socket of a workload that is bound to none is taken to have. Without one of a family it is what the agent
 /// would see.
 pub(crate) fn pod_addrs(addresses: &[IpAddr]) -> PodAddrs {
-    let of = |v4: bool, loopback: IpAddr| addresses.iter().find(|ip| ip.is_ipv4() == v4).copied().unwrap_or(loopback);
-    PodAddrs {
-        v4: of(true, std::net::Ipv4Addr::LOCALHOST.into()).into(),
-        v6: of(false, std::net::Ipv6Addr::LOCALHOST.into()).into(),
-    }
+    PodAddrs { v4: known_as(addresses, true).into(), v6: known_as(addresses, false).into() }
 }
 
 /// Maps that are no more than what was put into them, hold so many sets, and note each change.

@@ -1,15 +1,18 @@
 //! What becomes of a socket whose endpoint is gone.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::net::sockopt::socket_cookie;
-use rustix::net::{Shutdown, connect, connect_unspec, getsockname, shutdown};
+use rustix::net::{Shutdown, connect, connect_unspec, shutdown};
 
 use crate::kernel::direct::DirectSockets;
+use crate::model::flow::Pod;
 use crate::model::service::{ByClient, Lost, Protocol};
+use crate::model::workload;
 use crate::spread::maglev;
 
 /// What was done.
@@ -29,9 +32,10 @@ pub(super) fn evict(
     socket: BorrowedFd<'_>,
     (protocol, endpoint): (Protocol, SocketAddr),
     lost: &Lost,
+    workloads: &[Arc<Pod>],
     sockets: &DirectSockets,
 ) -> io::Result<Done> {
-    let Some(service) = sockets.service_of(socket) else { return Ok(Done::NotOurs) };
+    let Some((service, owner)) = sockets.service_of(socket) else { return Ok(Done::NotOurs) };
     let Some(left) = lost.0.get(&(protocol, endpoint)).and_then(|services| services.get(&service)) else {
         return Ok(Done::NotOurs);
     };
@@ -39,7 +43,11 @@ pub(super) fn evict(
         Protocol::Tcp => reset(socket).map(|()| Done::Reset),
         Protocol::Udp => {
             let next = match &left.by_client {
-                Some(by_client) => theirs(socket, by_client)?,
+                Some(by_client) => {
+                    let pod = workloads.iter().find(|pod| pod.id == owner);
+                    let pod = pod.ok_or_else(|| io::Error::other("its workload is gone"))?;
+                    theirs(&pod.workload.addresses, service, by_client)
+                }
                 // Any number that differs from socket to socket spreads them.
                 None => left.endpoints.get(socket_cookie(socket)? as usize % left.endpoints.len().max(1)),
             };
@@ -52,10 +60,10 @@ pub(super) fn evict(
 }
 
 /// The endpoint that is the client's, as the kernel programs would choose it.
-fn theirs<'a>(socket: BorrowedFd<'_>, by_client: &'a ByClient) -> io::Result<Option<&'a SocketAddr>> {
-    let own = SocketAddr::try_from(getsockname(socket)?).map_err(io::Error::from)?;
-    let member = maglev::member(&by_client.table, maglev::of_client(own.ip()));
-    Ok(member.and_then(|member| by_client.members.get(member as usize)))
+fn theirs<'a>(addresses: &[IpAddr], service: SocketAddr, by_client: &'a ByClient) -> Option<&'a SocketAddr> {
+    let client = workload::known_as(addresses, service.is_ipv4());
+    let member = maglev::member(&by_client.table, maglev::of_client(client))?;
+    by_client.members.get(member as usize)
 }
 
 /// As an abort of the connection: the kernel forgets it and tells both sides.

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::model::service::{ByKernel, Protocol, Services, Shortcuts};
+use crate::pod::evict::Scope;
 use crate::pod::mesh::{Mesh, Running};
-use crate::pod::netns::Netns;
 use crate::pod::policies;
 
 impl Mesh {
@@ -51,7 +51,7 @@ impl Shortcuts for Mesh {
         let before = self.services.until(&services);
         self.services.learn(&services);
         let members = &self.members;
-        self.evictor.changed(&before, &services, || namespaces(members));
+        self.evictor.changed(&before, &services, || scope(members));
         for running in &mut self.members {
             running.claim(running.next.clone());
             if let Some(inbound) = &mut running.inbound {
@@ -68,12 +68,15 @@ impl Shortcuts for Mesh {
         self.policies.note(&after);
         self.services.change(&after);
         let members = &self.members;
-        self.evictor.some_changed(&before, &after, || namespaces(members));
+        self.evictor.some_changed(&before, &after, || scope(members));
     }
 }
 
-/// The namespaces that workloads live in, each once.
-fn namespaces(members: &[Running]) -> Vec<Arc<Netns>> {
+/// Whose connections may have lost their endpoint.
+fn scope(members: &[Running]) -> Scope {
     let each = members.iter().map(|it| (it.member.netns.cookie(), Arc::clone(&it.member.netns)));
-    each.collect::<BTreeMap<_, _>>().into_values().collect()
+    Scope {
+        pods: members.iter().map(|it| Arc::clone(&it.member.pod)).collect(),
+        namespaces: each.collect::<BTreeMap<_, _>>().into_values().collect(),
+    }
 }
