@@ -62,7 +62,10 @@ fn accepted(ctx: &SockOpsContext) {
 fn changed(ctx: &SockOpsContext, from: u32, to: u32) {
     match socket(ctx).and_then(Socket::kept) {
         Some(kept) if kept.watched.is_watched() => watch::changed(ctx, kept, from, to),
-        Some(_) if to == BPF_TCP_CLOSE => handshake::clear(ctx),
+        // Of the others only who puts something down asks for this event; who goes past the agent has nothing to put down.
+        Some(kept) if to == BPF_TCP_CLOSE && kept.hidden().is_some_and(|hidden| !hidden.is_direct()) => {
+            handshake::clear(ctx)
+        }
         _ => {}
     }
 }
