@@ -7,7 +7,7 @@ mod host;
 pub(crate) mod yaml;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 use std::fs::File;

@@ -18,6 +18,6 @@ fn decode(text: &str) -> Result<Config, String> {
 }
 
 /// Whether the test should rewrite what it compares with.
-fn bless() -> bool {
+pub(crate) fn bless() -> bool {
     std::env::var_os("BLESS").is_some()
 }

@@ -3,6 +3,10 @@
 pub(crate) mod encode;
 mod hostile;
 
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::{fs, io};
+
 use encode::encode;
 
 use crate::decode::{self, Node, Value};
@@ -102,4 +106,33 @@ fn kinds_that_are_not_there_yet_are_refused_by_name() {
         resource(Kind::Secret, &text).expect_err("there is no TLS").to_string(),
         "secret \"s\": not supported: there is no TLS yet"
     );
+}
+
+/// What fuzzing starts from: a byte that says the kind, and the message. `BLESS=1` rewrites the files.
+#[test]
+fn seeds_are_the_sample() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/seeds/resource");
+    let expected: BTreeMap<String, Vec<u8>> = samples()
+        .into_iter()
+        .enumerate()
+        .map(|(index, (kind, tree))| {
+            let place = Kind::ALL.iter().position(|other| *other == kind).expect("it is one of all");
+            let mut seed = vec![u8::try_from(place).expect("there are few")];
+            seed.extend(encode(kind.message(), &tree));
+            (format!("{index:02}-{}", kind.service()), seed)
+        })
+        .collect();
+    if crate::file::tests::bless() {
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).expect("a folder");
+        for (name, seed) in &expected {
+            fs::write(folder.join(name), seed).expect("a file");
+        }
+    }
+    let read = |entry: io::Result<fs::DirEntry>| {
+        let entry = entry.expect("a file");
+        (entry.file_name().into_string().expect("a name"), fs::read(entry.path()).expect("its bytes"))
+    };
+    let found: BTreeMap<_, _> = fs::read_dir(&folder).expect("the folder").map(read).collect();
+    assert!(found == expected, "tests/fuzz/seeds is out of date; run this test with BLESS=1");
 }
