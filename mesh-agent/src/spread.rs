@@ -5,7 +5,8 @@
 //!
 //! The rules are Envoy's, step by step as its documentation of load balancing has them under "Priority levels", "Degraded
 //! endpoints", "Panic threshold" and "Locality weighted load balancing", with its whole percents: priority levels share the load
-//! ([`level`]); within a level localities share it, if they have weights; within a locality endpoints do, by theirs.
+//! ([`level`]); within a level localities share it, if they have weights; within a locality endpoints do, by theirs. What that text
+//! does not say, Envoy does: endpoints that drain count as if they were not there, until nothing but panic is left.
 
 pub mod alias;
 mod level;
@@ -114,12 +115,12 @@ impl<'a> Level<'a> {
         let mut counts: BTreeMap<&Locality, (u32, u32)> = BTreeMap::new();
         for member in &self.members {
             let (all, available) = counts.entry(&member.endpoint.group.locality).or_default();
-            *all += 1;
+            *all += u32::from(member.availability != Availability::Leaving);
             *available += u32::from(member.availability == of);
         }
         let part = |(locality, weight): (&&'a Locality, &u32)| {
             let (all, available) = counts[*locality];
-            let ratio = f64::from(available) / f64::from(all) * f64::from(rules.policy.overprovisioning) / 100.0;
+            let ratio = f64::from(available) / f64::from(all.max(1)) * f64::from(rules.policy.overprovisioning) / 100.0;
             (*locality, f64::from(*weight) * ratio.min(1.0))
         };
         self.localities.iter().map(part).collect()

@@ -105,7 +105,7 @@ fn udp_service(snapshot: &Snapshot, live: &LiveUdp) -> Service {
     for (endpoint, share) in cluster.endpoints.each().filter(|(endpoint, _)| fits(endpoint)) {
         if share > 0.0 {
             service.shares.push((Some(endpoint.address), share));
-        } else if endpoint.health.availability() != Availability::None {
+        } else if matches!(endpoint.health.availability(), Availability::Full | Availability::Degraded) {
             service.resting.push(endpoint.address);
         }
     }

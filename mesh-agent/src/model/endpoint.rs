@@ -118,6 +118,8 @@ pub enum Availability {
     Degraded,
     /// Gets nothing, unless so many are like that that health is disregarded.
     None,
+    /// The same, but it is leaving on purpose: it is not counted among those that ought to be well.
+    Leaving,
 }
 
 impl<E> Default for Roster<E> {
@@ -147,7 +149,8 @@ impl Health {
         match self {
             Self::Unknown | Self::Healthy => Availability::Full,
             Self::Degraded => Availability::Degraded,
-            Self::Unhealthy | Self::Draining | Self::Timeout => Availability::None,
+            Self::Unhealthy | Self::Timeout => Availability::None,
+            Self::Draining => Availability::Leaving,
         }
     }
 

@@ -7,7 +7,10 @@ use crate::spread::Rules;
 /// How many endpoints a level has, and of what weight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
-    all: Part,
+    /// Whatever their health.
+    endpoints: u64,
+    /// Those whose health counts, well or not.
+    judged: Part,
     full: Part,
     degraded: Part,
 }
@@ -34,12 +37,14 @@ pub(super) enum Load {
 
 impl Counts {
     pub(super) fn add(&mut self, availability: Availability, weight: u32) {
-        let available = match availability {
-            Availability::Full => Some(&mut self.full),
-            Availability::Degraded => Some(&mut self.degraded),
-            Availability::None => None,
+        self.endpoints += 1;
+        let parts = match availability {
+            Availability::Full => [Some(&mut self.full), Some(&mut self.judged)],
+            Availability::Degraded => [Some(&mut self.degraded), Some(&mut self.judged)],
+            Availability::None => [None, Some(&mut self.judged)],
+            Availability::Leaving => [None, None],
         };
-        for part in available.into_iter().chain([&mut self.all]) {
+        for part in parts.into_iter().flatten() {
             part.endpoints += 1;
             part.weight += u64::from(weight);
         }
@@ -49,15 +54,16 @@ impl Counts {
     fn health(&self, of: Part, rules: &Rules) -> u32 {
         let factor = u64::from(rules.policy.overprovisioning);
         let health = match rules.policy.weighted_health {
-            true => factor.saturating_mul(of.weight) / self.all.weight.max(1),
-            false => factor.saturating_mul(of.endpoints) / self.all.endpoints.max(1),
+            true => factor.saturating_mul(of.weight) / self.judged.weight.max(1),
+            false => factor.saturating_mul(of.endpoints) / self.judged.endpoints.max(1),
         };
         u32::try_from(health.min(100)).unwrap_or(100)
     }
 
     fn is_below(&self, threshold: u32) -> bool {
         let available = self.full.endpoints + self.degraded.endpoints;
-        available * 100 < u64::from(threshold) * self.all.endpoints
+        // Of nobody, none is well.
+        available * 100 < u64::from(threshold) * self.judged.endpoints.max(1)
     }
 }
 
@@ -102,8 +108,8 @@ pub(super) fn loads(levels: &[Counts], rules: &Rules) -> Vec<Load> {
 
 /// Percents by the number of endpoints; the first level has what rounding leaves over.
 fn by_size(levels: &[Counts]) -> Vec<u32> {
-    let total: u64 = levels.iter().map(|level| level.all.endpoints).sum();
-    let percent = |level: &Counts| u32::try_from(100 * level.all.endpoints / total.max(1)).unwrap_or(100);
+    let total: u64 = levels.iter().map(|level| level.endpoints).sum();
+    let percent = |level: &Counts| u32::try_from(100 * level.endpoints / total.max(1)).unwrap_or(100);
     let mut loads: Vec<_> = levels.iter().map(percent).collect();
     let given: u32 = loads.iter().sum();
     if let Some(first) = loads.first_mut() {

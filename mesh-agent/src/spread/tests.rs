@@ -88,6 +88,27 @@ fn too_few_healthy_ones_are_not_overrun() {
 }
 
 #[test]
+fn endpoints_that_drain_are_not_missed() {
+    let spread_of = |health: &[Health], rules: &Rules| {
+        spread(&health.iter().map(|health| (0, "", 0, 1, *health)).collect::<Vec<_>>(), rules)
+    };
+    use Health::{Draining, Healthy, Timeout};
+    // Half of those that ought to be well are: no panic, as there would be with a third.
+    assert_eq!(spread_of(&[Healthy, Timeout, Draining], &rules()), [1.0, 0.0, 0.0]);
+    assert_eq!(spread_of(&[Healthy, Timeout, Timeout], &rules()), [1.0 / 3.0; 3]);
+    // The level is whole without it: nothing goes to the next.
+    let written = [(0, "", 0, 1, Healthy), (0, "", 0, 1, Draining), (1, "", 0, 1, Healthy)];
+    assert_eq!(spread(&written, &rules()), [1.0, 0.0, 0.0]);
+    // In panic it serves like any other.
+    assert_eq!(spread_of(&[Draining, Draining], &rules()), [0.5, 0.5]);
+    assert_eq!(spread_of(&[Draining, Draining], &Rules { panic_threshold: 0, ..rules() }), [0.0, 0.0]);
+    // Its locality keeps its weight.
+    let rules = Rules { weighs_localities: true, ..rules() };
+    let written = [(0, "a", 1, 1, Healthy), (0, "a", 1, 1, Draining), (0, "b", 1, 1, Healthy)];
+    assert_eq!(spread(&written, &rules), [0.5, 0.0, 0.5]);
+}
+
+#[test]
 fn localities_share_by_weight_and_health() {
     let rules = Rules { weighs_localities: true, ..rules() };
     let pair = |zone, weight, second| [(0, zone, weight, 1, Health::Healthy), (0, zone, weight, 1, second)];
@@ -155,6 +176,7 @@ fn slow(written: &[Written], rules: &Rules) -> Vec<f64> {
     // "(percent of healthy endpoints) x (overprovisioning factor), capped at 100%", in whole percents.
     let score = |p: u32, of: Availability| -> u64 {
         let (all, some) = (of_level(p), of_level(p).into_iter().filter(|it| is(it, of)).collect::<Vec<_>>());
+        let all: Vec<_> = all.into_iter().filter(|it| !is(it, Availability::Leaving)).collect();
         if all.is_empty() { 0 } else { 100.min(u64::from(rules.policy.overprovisioning) * size(&some) / size(&all)) }
     };
     let scores = |of| (0..=deepest).map(|p| score(p, of)).collect::<Vec<_>>();
@@ -162,7 +184,7 @@ fn slow(written: &[Written], rules: &Rules) -> Vec<f64> {
     let normalized = 100.min(healthy.iter().chain(&degraded).sum::<u64>());
     let panic: Vec<bool> = (0..=deepest)
         .map(|p| {
-            let all = of_level(p);
+            let all: Vec<_> = of_level(p).into_iter().filter(|it| !is(it, Availability::Leaving)).collect();
             let available = all.iter().filter(|it| !is(it, Availability::None)).count();
             let percent = if all.is_empty() { 0.0 } else { 100.0 * available as f64 / all.len() as f64 };
             normalized < 100 && percent < f64::from(rules.panic_threshold)
@@ -198,7 +220,8 @@ fn slow(written: &[Written], rules: &Rules) -> Vec<f64> {
         // "effective weight = locality weight x min(1, overprovisioning x available / all)".
         let effective = |zone: &str| {
             let all: Vec<_> = written.iter().filter(|it| it.0 as usize == p && it.1 == zone).collect();
-            let ratio = all.iter().filter(|it| is(it, of)).count() as f64 / all.len() as f64;
+            let judged = all.iter().filter(|it| !is(it, Availability::Leaving)).count().max(1);
+            let ratio = all.iter().filter(|it| is(it, of)).count() as f64 / judged as f64;
             f64::from(all[0].2) * (f64::from(rules.policy.overprovisioning) / 100.0 * ratio).min(1.0)
         };
         let total: f64 = zones.iter().map(|zone| effective(zone)).sum();
