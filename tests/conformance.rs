@@ -88,7 +88,7 @@ fn check(name: &str) {
     println!("{name}: {}, {} cases", suite.cases.about, suite.cases.cases.len());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     // While Envoy's answers are recorded, the agent's do not matter.
-    let (with_envoy, with_agent) = (proxy::envoy_program().is_some(), !bless());
+    let (with_envoy, with_agent) = (harness::envoy::program().is_some(), !bless());
     if !with_envoy {
         println!("{name}: no Envoy here, the recording alone is used (cargo xtask setup --peers)");
     }

@@ -16,6 +16,7 @@ pub mod binaries;
 pub mod client;
 pub mod config;
 pub mod echo;
+pub mod envoy;
 pub mod footprint;
 pub mod frames;
 pub mod metrics;

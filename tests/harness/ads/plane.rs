@@ -1,7 +1,10 @@
 //! A management server that holds resources and follows the protocol, SotW and delta, for any number of clients.
 //!
 //! A change is sent at once to who wants it. What clients answer is kept: a test waits for the ACK or NACK of a change instead of
-//! sleeping. It keeps no record of what clients had on an earlier stream but what they say themselves.
+//! sleeping. It keeps no record of what clients had on an earlier stream but what they say themselves. A resource may be another one
+//! for each node, as with any control plane: the address of a listener is the node's own.
+
+mod client;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -12,8 +15,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use bytes::Bytes;
 
-use crate::ads::message::{Any, CDS, DeltaRequest, DeltaResponse, EDS, LDS, RDS, Request, Resource, Response};
+use crate::ads::message::{CDS, DeltaRequest, EDS, LDS, RDS, Request};
 use crate::ads::{Ads, Stream};
+use client::{Asked, Body, Client, Resources};
 
 /// Kinds in the order in which changes are pushed: make before break.
 const ORDER: [&str; 4] = [CDS, EDS, LDS, RDS];
@@ -35,10 +39,12 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    resources: BTreeMap<&'static str, BTreeMap<String, (u64, Bytes)>>,
+    resources: BTreeMap<&'static str, Resources>,
     versions: HashMap<&'static str, u64>,
     held: BTreeSet<&'static str>,
     answers: Vec<Answer>,
+    /// Since when each node has answered all that there is for it.
+    quiet: HashMap<String, Instant>,
     streams: u64,
     /// Streams of an older generation are broken off.
     generation: u64,
@@ -48,6 +54,8 @@ struct State {
 /// What a client said about a response, or a first request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
+    /// Who.
+    pub node: String,
     /// Of what.
     pub type_url: String,
     /// The plane's version of that kind that it answers.
@@ -84,8 +92,48 @@ impl Plane {
     /// Adds or replaces resources of a kind, in one push. The version of the push.
     pub fn set(&self, kind: &'static str, resources: impl IntoIterator<Item = (String, Vec<u8>)>) -> u64 {
         self.shared.change(kind, |all, version| {
-            all.extend(resources.into_iter().map(|(name, bytes)| (name, (version, Bytes::from(bytes)))));
+            all.extend(resources.into_iter().map(|(name, bytes)| (name, (version, Body::Same(bytes.into())))));
         })
+    }
+
+    /// As [`Plane::set`], with other bytes for each node, by its id.
+    pub fn set_each(
+        &self,
+        kind: &'static str,
+        resources: impl IntoIterator<Item = (String, HashMap<String, Bytes>)>,
+    ) -> u64 {
+        self.shared.change(kind, |all, version| {
+            all.extend(resources.into_iter().map(|(name, bytes)| (name, (version, Body::Each(bytes)))));
+        })
+    }
+
+    /// Waits until a node has answered all there is for it, and has asked for nothing more since: why it refused some of it, with
+    /// the kind, after `since`, which is an earlier [`Plane::mark`].
+    ///
+    /// # Errors
+    /// If it doesn't come to rest within 10 s.
+    pub fn settle(&self, node: &str, since: usize) -> anyhow::Result<Vec<(String, String)>> {
+        // A node that has taken one kind asks for what follows from it a little later.
+        const REST: Duration = Duration::from_millis(30);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let state = self.shared.lock();
+            if state.quiet.get(node).is_some_and(|since| since.elapsed() > REST) {
+                let own = state.answers.iter().skip(since).filter(|answer| answer.node == node);
+                return Ok(own.filter_map(|it| Some((it.type_url.clone(), it.refusal.clone()?))).collect());
+            }
+            drop(state);
+            if Instant::now() > deadline {
+                bail!("{node} does not come to rest");
+            }
+            thread::sleep(TURN);
+        }
+    }
+
+    /// How many answers there were so far.
+    #[must_use]
+    pub fn mark(&self) -> usize {
+        self.shared.lock().answers.len()
     }
 
     /// Removes resources.
@@ -156,27 +204,14 @@ impl Drop for Plane {
     }
 }
 
-/// What one client wants, and has been sent, of a kind.
-#[derive(Debug, Default)]
-struct Client {
-    wildcard: bool,
-    named: bool,
-    names: BTreeSet<String>,
-    /// Name and version of what it has.
-    sent: HashMap<String, u64>,
-    /// Names to be answered even if nothing changed.
-    owed: BTreeSet<String>,
-    /// The version it was told last.
-    seen: Option<u64>,
-}
-
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, kind: &'static str, change: impl FnOnce(&mut BTreeMap<String, (u64, Bytes)>, u64)) -> u64 {
+    fn change(&self, kind: &'static str, change: impl FnOnce(&mut Resources, u64)) -> u64 {
         let mut state = self.lock();
+        state.quiet.clear();
         let version = *state.versions.entry(kind).and_modify(|version| *version += 1).or_insert(1);
         change(state.resources.entry(kind).or_default(), version);
         self.changed.notify_all();
@@ -191,133 +226,51 @@ impl Shared {
             state.generation
         };
         let mut clients: BTreeMap<&'static str, Client> = BTreeMap::new();
+        let mut node = String::new();
         loop {
             let request = match stream.is_delta() {
                 true => stream.poll::<DeltaRequest>(TURN).map(|it| it.map(Asked::from)),
                 false => stream.poll::<Request>(TURN).map(|it| it.map(Asked::from)),
             };
             match request {
-                Ok(Some(asked)) => self.asked(asked, &mut clients, stream.is_delta()),
+                Ok(Some(asked)) => {
+                    node = asked.node.clone().unwrap_or(node);
+                    self.lock().quiet.remove(&node);
+                    self.asked(asked, &node, &mut clients, stream.is_delta());
+                }
                 Ok(None) => {}
                 Err(_) => return,
             }
-            let state = self.lock();
+            let mut state = self.lock();
             if state.over || state.generation != generation {
                 drop(state);
                 return stream.reset();
             }
             for kind in ORDER.into_iter().filter(|kind| !state.held.contains(kind)) {
+                let (version, none) = (state.versions.get(kind).copied().unwrap_or(0), Resources::new());
+                let resources = state.resources.get(kind).unwrap_or(&none);
                 if let Some(client) = clients.get_mut(kind) {
-                    push(&state, kind, client, stream);
+                    client.push(kind, version, resources, &node, stream);
                 }
+            }
+            if !clients.values().all(Client::is_quiet) {
+                state.quiet.remove(&node);
+            } else if !clients.is_empty() {
+                state.quiet.entry(node.clone()).or_insert_with(Instant::now);
             }
         }
     }
 
-    fn asked(&self, asked: Asked, clients: &mut BTreeMap<&'static str, Client>, is_delta: bool) {
+    fn asked(&self, asked: Asked, node: &str, clients: &mut BTreeMap<&'static str, Client>, is_delta: bool) {
         let Some(kind) = ORDER.into_iter().find(|kind| *kind == asked.type_url) else { return };
         let is_first = !clients.contains_key(kind);
-        let client = clients.entry(kind).or_default();
-        if is_delta {
-            client.sent.extend(asked.initial);
-            client.wildcard |= (is_first && asked.subscribe.is_empty()) || asked.subscribe.iter().any(|it| it == "*");
-            client.wildcard &= !asked.unsubscribe.iter().any(|it| it == "*");
-            for name in asked.unsubscribe {
-                client.names.remove(&name);
-            }
-            let fresh = asked.subscribe.into_iter().filter(|it| it != "*");
-            for name in fresh {
-                client.sent.remove(&name);
-                client.owed.insert(name.clone());
-                client.names.insert(name);
-            }
-        } else {
-            client.named |= !asked.subscribe.is_empty();
-            client.wildcard = asked.subscribe.iter().any(|it| it == "*") || !client.named;
-            let names: BTreeSet<_> = asked.subscribe.into_iter().filter(|it| it != "*").collect();
-            client.owed.extend(names.difference(&client.names).cloned());
-            client.sent.retain(|name, _| names.contains(name) || client.wildcard);
-            client.names = names;
-        }
-        if let Some(version) = asked.nonce.split('-').next().and_then(|it| it.parse().ok()) {
-            let answer = Answer { type_url: asked.type_url, version, refusal: asked.refusal };
+        let version = asked.nonce.split('-').next().and_then(|it| it.parse().ok());
+        let refusal = asked.refusal.clone();
+        clients.entry(kind).or_default().hear(asked, is_first, is_delta);
+        if let Some(version) = version {
+            let answer = Answer { node: node.to_owned(), type_url: kind.to_owned(), version, refusal };
             self.lock().answers.push(answer);
             self.changed.notify_all();
         }
     }
-}
-
-/// What a request of either form says.
-struct Asked {
-    type_url: String,
-    subscribe: Vec<String>,
-    unsubscribe: Vec<String>,
-    initial: Vec<(String, u64)>,
-    nonce: String,
-    refusal: Option<String>,
-}
-
-impl From<DeltaRequest> for Asked {
-    fn from(it: DeltaRequest) -> Self {
-        let initial = it.initial.into_iter().map(|(name, version)| (name, version.parse().unwrap_or(0))).collect();
-        let refusal = it.error.map(|status| status.message);
-        let (subscribe, unsubscribe) = (it.subscribe, it.unsubscribe);
-        Self { type_url: it.type_url, subscribe, unsubscribe, initial, nonce: it.nonce, refusal }
-    }
-}
-
-impl From<Request> for Asked {
-    fn from(it: Request) -> Self {
-        let refusal = it.error.map(|status| status.message);
-        let (unsubscribe, initial) = (Vec::new(), Vec::new());
-        Self { type_url: it.type_url, subscribe: it.names, unsubscribe, initial, nonce: it.nonce, refusal }
-    }
-}
-
-/// Sends a client what it lacks of a kind, if that is anything.
-fn push(state: &State, kind: &'static str, client: &mut Client, stream: &Stream) {
-    let version = state.versions.get(kind).copied().unwrap_or(0);
-    if client.seen == Some(version) && client.owed.is_empty() {
-        return;
-    }
-    let is_first = client.seen.is_none() && client.wildcard;
-    let none = BTreeMap::new();
-    let all = state.resources.get(kind).unwrap_or(&none);
-    let wanted = |name: &String| client.wildcard || client.names.contains(name);
-    let lacks = |name: &String, version: u64| client.sent.get(name) != Some(&version);
-    let fresh: Vec<_> = all.iter().filter(|(name, (version, _))| wanted(name) && lacks(name, *version)).collect();
-    let mut gone: Vec<String> = client.sent.keys().filter(|name| !all.contains_key(*name)).cloned().collect();
-    let any = |bytes: &Bytes| Any { type_url: kind.to_owned(), value: bytes.clone() };
-    // Version 0 is what a plane without any such resource says once.
-    let nonce = format!("{version}-{kind}");
-    let sent = fresh.iter().map(|(name, (version, _))| ((*name).clone(), *version)).collect::<Vec<_>>();
-    if stream.is_delta() {
-        gone.extend(client.owed.iter().filter(|name| !all.contains_key(*name)).cloned());
-        gone.sort_unstable();
-        gone.dedup();
-        let resource = |(name, (version, bytes)): (&String, &(u64, Bytes))| Resource {
-            version: version.to_string(),
-            resource: Some(any(bytes)),
-            name: name.clone(),
-        };
-        let resources: Vec<_> = fresh.into_iter().map(resource).collect();
-        if !resources.is_empty() || !gone.is_empty() || is_first {
-            let (version, removed) = (version.to_string(), gone.clone());
-            stream.send(&DeltaResponse { version, resources, type_url: kind.to_owned(), nonce, removed });
-        }
-    } else {
-        let is_whole = [CDS, LDS].contains(&kind);
-        let resources: Vec<_> = if is_whole {
-            all.iter().filter(|(name, _)| wanted(name)).map(|(_, (_, bytes))| any(bytes)).collect()
-        } else {
-            fresh.into_iter().map(|(_, (_, bytes))| any(bytes)).collect()
-        };
-        if is_whole || !resources.is_empty() {
-            stream.send(&Response { version: version.to_string(), resources, type_url: kind.to_owned(), nonce });
-        }
-    }
-    client.sent.extend(sent);
-    client.sent.retain(|name, _| !gone.contains(name));
-    client.owed.clear();
-    client.seen = Some(version);
 }
