@@ -40,7 +40,8 @@ pub struct Need {
 pub enum Change {
     /// A resource came, new or changed.
     Put(Resource),
-    /// A resource is no more. Endpoints and routes that are in use stay, as in Envoy, until who uses them goes.
+    /// A resource is no more. Endpoints and routes that are in use stay, as in Envoy, until who uses them goes; who waits for them has
+    /// waited long enough.
     Remove(ResourceKind, Arc<str>),
     /// What the names of a cluster stand for.
     Resolved(ClusterName, Arc<EndpointSet>),
@@ -112,7 +113,7 @@ impl Builder {
                 Change::GiveUp(need) => round.ready.extend(self.waiting.give_up(need)),
                 Change::Remove(ResourceKind::Cluster, name) => self.remove_cluster(&name.into(), &mut round),
                 Change::Remove(ResourceKind::Listener, name) => self.remove_listener(&name.into(), &mut round),
-                Change::Remove(..) => {}
+                Change::Remove(kind, name) => round.ready.extend(self.waiting.give_up(Need { kind, name })),
             }
             while let Some(waiter) = round.ready.pop() {
                 match waiter {

@@ -134,6 +134,20 @@ fn what_is_given_up_is_done_without_and_used_when_it_comes() {
 }
 
 #[test]
+fn what_is_said_not_to_exist_is_not_waited_for_and_what_is_in_use_stays() {
+    let mut builder = Builder::default();
+    builder.apply(vec![put_cluster("c", "s"), put_listener("l", 80, "r")]);
+    let applied = builder.apply(vec![remove(Kind::Endpoints, "s")]);
+    assert_eq!(addresses(&applied.snapshot.expect("live, with nobody")), [""]);
+    let applied = builder.apply(vec![remove(Kind::Route, "r")]);
+    assert!(applied.snapshot.is_some() && waiting(&builder).is_empty(), "the listener, without routes");
+    let applied = builder.apply(vec![put_endpoints("s", "10.0.0.9:1"), put_routes("r", "c")]);
+    assert_eq!(addresses(&applied.snapshot.expect("they come after all")), ["10.0.0.9:1"]);
+    let applied = builder.apply(vec![remove(Kind::Endpoints, "s"), remove(Kind::Route, "r")]);
+    assert!(applied.snapshot.is_none() && applied.unwanted.is_empty(), "in use: they stay");
+}
+
+#[test]
 fn a_listener_waits_for_its_routes_and_they_for_their_clusters() {
     let mut builder = Builder::default();
     let applied = builder.apply(vec![put_listener("l", 80, "r")]);

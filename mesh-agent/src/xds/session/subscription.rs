@@ -147,8 +147,10 @@ impl Subscription {
         reading.refuse_duplicates();
         let Reading { kind, nonce, version, items, removed, faults, has_nameless } = reading;
         let mut gone = removed;
-        // What cannot be told by name may be any of those that seem to be gone.
-        if is_whole && !has_nameless {
+        // What cannot be told by name may be any of those that seem to be gone. And heartbeats alone are not the state of the world:
+        // servers send them for those resources only that have a time to live.
+        let is_heartbeat = !items.is_empty() && items.iter().all(|item| item.body.is_none());
+        if is_whole && !has_nameless && !is_heartbeat {
             let present: HashSet<&Name> = items
                 .iter()
                 .map(|item| &item.name)

@@ -116,6 +116,24 @@ fn wrapped_resources_have_ttl_and_heartbeats_sotw() {
 }
 
 #[test]
+fn heartbeats_alone_delete_nothing_sotw() {
+    let start = Instant::now();
+    let mut session = session(Variant::Sotw);
+    session.subscribe_to_all(CDS);
+    session.connected(start);
+    let wrapped = |resource: Resource| Any {
+        type_url: "type.googleapis.com/envoy.service.discovery.v3.Resource".to_owned(),
+        value: resource.encode_to_vec().into(),
+    };
+    let live = wrapped(with_ttl(resource(CDS, "a@"), 5));
+    take(&mut session, whole(CDS, "1", "v1", vec![live, any(CDS, "b", "")]), start);
+    let beat = wrapped(Resource { resource: None, ..with_ttl(resource(CDS, "a@v1"), 5) });
+    let (update, _) = take(&mut session, whole(CDS, "2", "v1", vec![beat]), start + SECOND);
+    assert!(update.removed.is_empty(), "b has no time to live, so nothing is said about it");
+    assert_eq!((session.deadline(), session.held(CDS)), (Some(start + 6 * SECOND), 2));
+}
+
+#[test]
 fn an_older_expiry_does_not_end_a_resource_that_was_sent_again() {
     let start = Instant::now();
     let mut session = session(Variant::Delta);
