@@ -2,9 +2,13 @@
 
 #[path = "xds/agent.rs"]
 mod agent;
+#[path = "xds/beside.rs"]
+mod beside;
 #[path = "xds/client.rs"]
 mod client;
 #[path = "xds/faults.rs"]
 mod faults;
 #[path = "xds/rig.rs"]
 mod rig;
+#[path = "xds/setup.rs"]
+mod setup;

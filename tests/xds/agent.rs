@@ -8,10 +8,12 @@ use harness::ads::encode::encode;
 use harness::ads::message::{CDS, EDS, LDS, RDS};
 use harness::ads::plane::Plane;
 use harness::agent::{Agent, Options};
-use harness::config::{all_to, http_with, http2_cluster, listener, own_address, with};
+use harness::config::{all_to, own_address, with};
 use harness::echo::HttpServer;
 use harness::wire::{Response, Wire};
 use serde_json::{Value, json};
+
+use crate::setup::{bootstrap, eds_cluster, endpoints, rds_listener, routes};
 
 /// An agent, its server, and what is behind it.
 struct Mesh {
@@ -32,7 +34,7 @@ impl Mesh {
         set(&plane, EDS, &[endpoints("a", &[one.address()])])?;
         set(&plane, LDS, &[rds_listener("l", address, "r")])?;
         set(&plane, RDS, &[routes("r", all_to("a"))])?;
-        let agent = Options::no_kernel().start(bootstrap(incremental, plane.address()))?;
+        let agent = Options::no_kernel().start(bootstrap("test", incremental, plane.address()))?;
         Ok(Self { plane, agent, address, one, two })
     }
 
@@ -67,50 +69,6 @@ fn set(plane: &Plane, kind: &'static str, resources: &[Value]) -> anyhow::Result
         Ok((name.to_owned(), encode(message, value)?))
     });
     Ok(plane.set(kind, encoded.collect::<anyhow::Result<Vec<_>>>()?))
-}
-
-fn bootstrap(incremental: bool, plane: SocketAddr) -> Value {
-    json!({
-        "node": { "id": "test", "cluster": "test" },
-        "static_resources": { "clusters": [http2_cluster("plane", &[plane])] },
-        "dynamic_resources": {
-            "ads_config": {
-                "api_type": if incremental { "DELTA_GRPC" } else { "GRPC" },
-                "transport_api_version": "V3",
-                "grpc_services": [{ "envoy_grpc": { "cluster_name": "plane" } }],
-            },
-            "cds_config": ads(),
-            "lds_config": ads(),
-        },
-    })
-}
-
-fn ads() -> Value {
-    json!({ "ads": {}, "resource_api_version": "V3" })
-}
-
-fn eds_cluster(name: &str) -> Value {
-    json!({ "name": name, "type": "EDS", "connect_timeout": "1s", "eds_cluster_config": { "eds_config": ads() } })
-}
-
-fn endpoints(cluster: &str, addresses: &[SocketAddr]) -> Value {
-    let endpoint = |address: &SocketAddr| {
-        let address = json!({ "address": address.ip().to_string(), "port_value": address.port() });
-        json!({ "endpoint": { "address": { "socket_address": address } } })
-    };
-    let endpoints: Vec<_> = addresses.iter().map(endpoint).collect();
-    json!({ "cluster_name": cluster, "endpoints": [{ "lb_endpoints": endpoints }] })
-}
-
-fn rds_listener(name: &str, address: SocketAddr, routes: &str) -> Value {
-    let rds = json!({ "route_config_name": routes, "config_source": ads() });
-    let filter = http_with(json!([]), json!({ "route_config": null, "rds": rds }));
-    with(listener(address, filter), json!({ "name": name }))
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "callers build the parts in place")]
-fn routes(name: &str, routes: Value) -> Value {
-    json!({ "name": name, "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": routes }] })
 }
 
 /// Waits until `is` says so.
@@ -214,13 +172,13 @@ fn without_its_server_the_agent_serves_on_and_catches_up_later() -> anyhow::Resu
 #[test]
 fn a_server_that_comes_late_is_waited_for_and_a_signal_ends_the_wait() -> anyhow::Result<()> {
     let nobody = own_address(1);
-    let mut agent = Options::no_kernel().begin(bootstrap(true, nobody))?;
+    let mut agent = Options::no_kernel().begin(bootstrap("test", true, nobody))?;
     eventually("it tells", || agent.log().contains("no stream to the management server"));
     assert!(!agent.admin().is_ready());
     agent.stop()?;
 
     let address = own_address(7000);
-    let agent = Options::no_kernel().begin(bootstrap(true, address))?;
+    let agent = Options::no_kernel().begin(bootstrap("test", true, address))?;
     eventually("it tells", || agent.log().contains("no stream to the management server"));
     let _plane = Plane::start(address)?;
     eventually("it is ready", || agent.admin().is_ready());
