@@ -1,9 +1,11 @@
 //! What the HTTP connections of one data thread share: idle upstream connections, memory for heads, the current date.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
@@ -12,6 +14,7 @@ use crate::proxy::http::h1::client::Client;
 use crate::proxy::http::h2;
 use crate::proxy::http::head::Heads;
 use crate::proxy::worker::Worker;
+use crate::snapshot::{ClusterSlot, Snapshot};
 use crate::transport::TargetKey;
 use crate::transport::pool::{IdlePool, MAX_IDLE};
 
@@ -27,7 +30,7 @@ const SWEEP: Duration = Duration::from_secs(5);
 pub(crate) struct HttpThread {
     #[expect(clippy::vec_box, reason = "heads are handed out and taken back as boxes")]
     heads: RefCell<Vec<Box<Heads>>>,
-    idle: RefCell<IdlePool<Client>>,
+    idle: RefCell<IdlePool<Client, ClusterSlot>>,
     shared: h2::client::Connections,
     sweeping: Cell<bool>,
     own_address: OnceCell<IpAddr>,
@@ -54,16 +57,16 @@ impl HttpThread {
         self.idle.borrow_mut().take(key, Client::is_alive)
     }
 
-    /// Keeps a connection for the next request to `key`.
-    pub(crate) fn give_idle(&self, worker: &Rc<Worker>, key: TargetKey, client: Client) {
-        self.idle.borrow_mut().give(key, client, Instant::now());
+    /// Keeps a connection to an endpoint of `cluster` for the next request to `key`.
+    pub(crate) fn give_idle(&self, worker: &Rc<Worker>, key: TargetKey, cluster: ClusterSlot, client: Client) {
+        self.idle.borrow_mut().give(key, cluster, client, Instant::now());
         self.start_sweeping(worker);
     }
 
-    /// The HTTP/2 connections to `key`.
-    pub(crate) fn shared(&self, worker: &Rc<Worker>, key: TargetKey) -> Rc<h2::client::Group> {
+    /// The HTTP/2 connections to `key`, an endpoint of `cluster`.
+    pub(crate) fn shared(&self, worker: &Rc<Worker>, key: TargetKey, cluster: ClusterSlot) -> Rc<h2::client::Group> {
         self.start_sweeping(worker);
-        self.shared.group(key)
+        self.shared.group(key, cluster)
     }
 
     fn start_sweeping(&self, worker: &Rc<Worker>) {
@@ -112,24 +115,39 @@ impl fmt::Debug for HttpThread {
     }
 }
 
-/// Closes idle connections that the peer closed, that were idle for too long, or that lead to an endpoint no cluster has any more.
-/// Ends when there are none, or with the thread.
+/// Closes idle connections that the peer closed, that were idle for too long, or that lead to an endpoint which the cluster they were
+/// last used for does not have any more. Ends when there are none, or with the thread.
 async fn sweep(worker: std::rc::Weak<Worker>) {
     loop {
         tokio::time::sleep(SWEEP).await;
         let Some(worker) = worker.upgrade() else { return };
-        let snapshot = worker.snapshot();
-        let wanted = |address| {
-            snapshot.clusters().any(|cluster| cluster.endpoints.endpoints.iter().any(|other| other.address == address))
-        };
+        let wanted = Wanted { snapshot: worker.snapshot(), addresses: RefCell::default() };
         let mut idle = worker.http.idle.borrow_mut();
         let now = Instant::now();
-        idle.sweep(now, Client::is_alive, wanted);
-        worker.http.shared.sweep(|key, used| wanted(key.address()) && now.duration_since(used) < MAX_IDLE);
+        idle.sweep(now, Client::is_alive, |cluster, address| wanted.has(*cluster, address));
+        worker.http.shared.sweep(|key, cluster, used| {
+            cluster.is_some_and(|cluster| wanted.has(cluster, key.address())) && now.duration_since(used) < MAX_IDLE
+        });
         if idle.is_empty() && worker.http.shared.is_empty() {
             worker.http.sweeping.set(false);
             return;
         }
+    }
+}
+
+/// Which addresses clusters have; each cluster is read once, and only if somebody asks.
+struct Wanted {
+    snapshot: Arc<Snapshot>,
+    addresses: RefCell<HashMap<ClusterSlot, HashSet<SocketAddr>>>,
+}
+
+impl Wanted {
+    fn has(&self, cluster: ClusterSlot, address: SocketAddr) -> bool {
+        let read = || {
+            let live = self.snapshot.cluster(cluster);
+            live.into_iter().flat_map(|live| &live.endpoints.endpoints).map(|endpoint| endpoint.address).collect()
+        };
+        self.addresses.borrow_mut().entry(cluster).or_insert_with(read).contains(&address)
     }
 }
 

@@ -55,7 +55,7 @@ pub(super) async fn carry<D: Downstream>(
     };
     relay(session, client, &mut upstream, heads, progress, to.upgrade).await?;
     if let Some(idle) = upstream.into_idle() {
-        session.worker.http.give_idle(&session.worker, key, idle);
+        session.worker.http.give_idle(&session.worker, key, to.cluster.slot, idle);
     }
     Ok(())
 }
@@ -80,7 +80,7 @@ async fn shared<D: Downstream>(
     to: &Destination<'_>,
     options: Http2Options,
 ) -> Result<ClientStream, ProxyError> {
-    let group = session.worker.http.shared(&session.worker, to.target.key());
+    let group = session.worker.http.shared(&session.worker, to.target.key(), to.cluster.slot);
     if let Some(stream) = group.take() {
         return Ok(stream);
     }

@@ -21,6 +21,7 @@ use crate::proxy::http::h2::connection::{Connection, Io, Over, Role};
 use crate::proxy::http::h2::head::Limits;
 use crate::proxy::http::h2::stream::{Receiving, Sending, Stream};
 use crate::proxy::http::head::{BodySize, RequestHead, ResponseHead};
+use crate::snapshot::ClusterSlot;
 use crate::transport::TargetKey;
 
 /// What an endpoint's head may measure: Envoy's defaults.
@@ -35,6 +36,8 @@ pub(crate) struct Connections {
 /// The connections to one target.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
+    /// Who went there last.
+    user: Cell<Option<ClusterSlot>>,
     open: RefCell<Vec<Rc<Shared>>>,
     /// Held while one is being opened, so that a burst of requests opens one and not hundreds.
     pub(crate) opening: tokio::sync::Mutex<()>,
@@ -50,17 +53,19 @@ struct Shared {
 }
 
 impl Connections {
-    /// The connections to `key`.
-    pub(crate) fn group(&self, key: TargetKey) -> Rc<Group> {
-        Rc::clone(self.by_target.borrow_mut().entry(key).or_default())
+    /// The connections to `key`, for an endpoint of `user`.
+    pub(crate) fn group(&self, key: TargetKey, user: ClusterSlot) -> Rc<Group> {
+        let group = Rc::clone(self.by_target.borrow_mut().entry(key).or_default());
+        group.user.set(Some(user));
+        group
     }
 
     /// Lets go of what nobody uses and `keep` does not want.
-    pub(crate) fn sweep(&self, keep: impl Fn(&TargetKey, Instant) -> bool) {
+    pub(crate) fn sweep(&self, keep: impl Fn(&TargetKey, Option<ClusterSlot>, Instant) -> bool) {
         self.by_target.borrow_mut().retain(|key, group| {
             let mut open = group.open.borrow_mut();
             open.retain(|shared| {
-                let kept = shared.connection.core().streams() > 0 || keep(key, shared.used.get());
+                let kept = shared.connection.core().streams() > 0 || keep(key, group.user.get(), shared.used.get());
                 if !kept {
                     shared.connection.core().leave_finally();
                 }
