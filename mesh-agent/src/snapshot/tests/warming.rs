@@ -274,5 +274,5 @@ fn an_update_of_endpoints_copies_as_much_of_ten_thousand_clusters_as_of_a_hundre
         assert_eq!(pairs.filter(|(before, after)| !Arc::ptr_eq(before, after)).count(), 1);
         after.clusters.copied_since(&before.clusters)
     };
-    assert_eq!((copied(100), copied(10_000)), (64, 64));
+    assert_eq!((copied(100), copied(10_000)), (16, 16));
 }
