@@ -74,6 +74,12 @@ impl Snapshot {
         &self.listeners.all
     }
 
+    /// All listeners as one value: while it stays the same, so has every listener.
+    #[must_use]
+    pub fn listener_set(&self) -> ListenerSet {
+        ListenerSet(Arc::clone(&self.listeners))
+    }
+
     /// All listeners for UDP.
     #[must_use]
     pub fn udp_listeners(&self) -> &[LiveUdp] {
@@ -112,6 +118,16 @@ impl Snapshot {
             .or_else(|| by_destination.get(&(direction, SocketAddr::new(any, destination.port()))))
             .or_else(|| catch_all.get(&direction))
             .map(|&index| &all[index])
+    }
+}
+
+/// See [`Snapshot::listener_set`].
+#[derive(Clone, Debug)]
+pub struct ListenerSet(Arc<Listeners>);
+
+impl PartialEq for ListenerSet {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::app::bind::{BindError, bind};
 use crate::model::listener::Listener;
 use crate::model::name::ListenerName;
 use crate::proxy::{Command, DataThreads, Entry, EntryKey, ThreadError};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{ListenerSet, Snapshot};
 
 /// Of every listener that has some.
 #[derive(Debug)]
@@ -20,8 +20,8 @@ pub(super) struct Sockets {
     workers: usize,
     drain: Duration,
     of: HashMap<ListenerName, Own>,
-    /// Where the listeners were that the sockets were settled for last: nothing changed if they are still there.
-    settled: Option<u64>,
+    /// The listeners that the sockets were settled for last. An update of endpoints leaves them as they are.
+    settled: Option<ListenerSet>,
 }
 
 /// Of one listener.
@@ -69,10 +69,11 @@ impl Sockets {
 
     /// Has the data threads accept for the listeners that are live, and for no others.
     pub(super) async fn settle(&mut self, snapshot: &Snapshot, threads: &DataThreads) -> Result<(), ThreadError> {
-        if self.settled == Some(snapshot.version()) {
+        let listeners = Some(snapshot.listener_set());
+        if self.settled == listeners {
             return Ok(());
         }
-        self.settled = Some(snapshot.version());
+        self.settled = listeners;
         for (name, own) in &mut self.of {
             let live = snapshot.listener(name).map(|live| &live.config).filter(|config| config.bind);
             let goes = own.accepting.is_some_and(|address| live.is_none_or(|config| config.address != address));
