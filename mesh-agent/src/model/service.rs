@@ -102,6 +102,13 @@ pub struct Left {
 }
 
 impl Lost {
+    /// Adds what else is lost. Of what is left, the newer word counts.
+    pub fn add(&mut self, other: Self) {
+        for (endpoint, services) in other.0 {
+            self.0.entry(endpoint).or_default().extend(services);
+        }
+    }
+
     /// What of this is still lost, with what is left now.
     #[must_use]
     pub fn as_of(&self, now: &Services) -> Self {

@@ -6,17 +6,18 @@
 //! one works on all: `/proc` says which sockets of a namespace talk to the endpoint and which process has them, `pidfd_getfd`
 //! (Linux 5.6, `CAP_SYS_PTRACE`) borrows the socket, and what lies with it says whether a service led it there.
 //!
-//! On a thread of its own, since `/proc` takes as long as there are processes. Only those in the namespace of a workload are
-//! looked at. What no such process has is counted: it may be a socket on its way between two.
+//! On a thread of its own, since `/proc` takes as long as there are processes and sockets: one look for all that went since the last
+//! ([`queue`]). Only processes in the namespace of a workload are looked at. What no such process has is counted: it may be a socket on its way between two.
 
 mod act;
 mod find;
+mod queue;
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -28,10 +29,11 @@ use crate::kernel::direct::DirectSockets;
 use crate::model::flow::Pod;
 use crate::model::service::{Lost, Services};
 use crate::pod::netns::Netns;
+use queue::{Job, Over, Queue};
 
 /// Tells apps of endpoints that are gone. Ends when dropped.
 pub(crate) struct Evictor {
-    jobs: Option<SyncSender<Job>>,
+    queue: Arc<Queue>,
     now: Arc<Mutex<Services>>,
     counts: Arc<Counts>,
     thread: Option<JoinHandle<()>>,
@@ -45,13 +47,8 @@ pub(crate) struct Counts {
     missed: AtomicU64,
 }
 
-/// Look for these, there.
-struct Job {
-    lost: Lost,
-    scope: Scope,
-}
-
 /// Whose connections are looked for.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Scope {
     /// The workloads.
     pub(crate) pods: Vec<Arc<Pod>>,
@@ -61,13 +58,16 @@ pub(crate) struct Scope {
 
 impl Evictor {
     pub(crate) fn start(sockets: DirectSockets) -> io::Result<Self> {
-        let (jobs, queue) = sync_channel(QUEUE);
+        let queue = Arc::<Queue>::default();
         let counts = Arc::<Counts>::default();
         let now = Arc::<Mutex<Services>>::default();
-        let (counted, current) = (Arc::clone(&counts), Arc::clone(&now));
-        let work = move || work(&queue, &sockets, &current, &counted);
+        let (jobs, counted, current) = (Arc::clone(&queue), Arc::clone(&counts), Arc::clone(&now));
+        let work = move || {
+            // Ends with whoever adds to the queue.
+            let Err(Over) = work(&jobs, &sockets, &current, &counted);
+        };
         let thread = thread::Builder::new().name("evictions".to_owned()).spawn(work)?;
-        Ok(Self { jobs: Some(jobs), now, counts, thread: Some(thread) })
+        Ok(Self { queue, now, counts, thread: Some(thread) })
     }
 
     /// The kernel serves `next` instead of `before`, these workloads.
@@ -88,14 +88,10 @@ impl Evictor {
         if lost.0.is_empty() {
             return;
         }
-        let scope = scope();
-        let sent = self.jobs.as_ref().map(|jobs| jobs.try_send(Job { lost, scope }));
-        if let Some(Err(TrySendError::Full(job))) = sent {
-            self.counts.missed.fetch_add(job.lost.0.len() as u64, Ordering::Relaxed);
-            warn!(
-                endpoints = job.lost.0.len(),
-                "endpoints go faster than their connections can be looked for; some stay"
-            );
+        let refused = self.queue.add(Job { lost, scope: scope() });
+        if refused > 0 {
+            self.counts.missed.fetch_add(refused as u64, Ordering::Relaxed);
+            warn!(endpoints = refused, "endpoints go faster than their connections can be looked for; some stay");
         }
     }
 
@@ -119,7 +115,7 @@ impl Evictor {
 
 impl Drop for Evictor {
     fn drop(&mut self) {
-        self.jobs = None;
+        self.queue.end();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -130,26 +126,21 @@ impl Drop for Evictor {
 
 /// Every job is done at once, and once more when all is sure to be over that began before: a program in the kernel may just have
 /// chosen the endpoint.
-fn work(queue: &Receiver<Job>, sockets: &DirectSockets, now: &Mutex<Services>, counts: &Counts) {
+fn work(queue: &Queue, sockets: &DirectSockets, now: &Mutex<Services>, counts: &Counts) -> Result<Infallible, Over> {
     let mut again: VecDeque<(Instant, Job)> = VecDeque::new();
     loop {
-        let wait = again.front().map_or(IDLE, |(at, _)| at.saturating_duration_since(Instant::now()));
-        match queue.recv_timeout(wait) {
-            Ok(job) => {
-                run(&job, sockets, now, counts);
-                again.push_back((Instant::now() + SETTLE, job));
-            }
-            Err(RecvTimeoutError::Timeout) => {
-                if let Some((_, job)) = again.pop_front() {
-                    run(&job, sockets, now, counts);
-                }
-            }
-            Err(RecvTimeoutError::Disconnected) => return,
+        queue.wait(again.front().map(|(at, _)| *at))?;
+        let (start, first) = (Instant::now(), queue.take());
+        let mut job = first.clone();
+        while let Some((_, second)) = again.pop_front_if(|(at, _)| *at <= start) {
+            job = second.and(job);
         }
-        // No more waits here than in the queue.
-        while again.len() > QUEUE {
-            again.pop_front();
+        run(&job, sockets, now, counts);
+        if !first.is_empty() {
+            again.push_back((start + SETTLE, first));
         }
+        // More goes meanwhile: the next look is for all of that.
+        queue.pause(Instant::now() + (start.elapsed() * RESTS).clamp(LEAST_PAUSE, SETTLE))?;
     }
 }
 
@@ -187,9 +178,8 @@ fn run(job: &Job, sockets: &DirectSockets, now: &Mutex<Services>, counts: &Count
     );
 }
 
-/// Changes that may wait. One takes as long as it takes to look through the workloads' processes.
-const QUEUE: usize = 64;
 /// When a job is done for the second time.
 const SETTLE: Duration = Duration::from_secs(1);
-/// Nothing waits.
-const IDLE: Duration = Duration::from_secs(3600);
+/// How much longer the pause after a look is than the look: a twentieth of a CPU is the most that changes without end can cost here.
+const RESTS: u32 = 20;
+const LEAST_PAUSE: Duration = Duration::from_millis(100);

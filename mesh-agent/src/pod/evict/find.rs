@@ -21,8 +21,10 @@ pub(super) type Wanted = HashMap<u64, (Protocol, SocketAddr)>;
 /// The sockets in these namespaces that talk to an endpoint that is gone.
 pub(super) fn sockets(namespaces: &[Arc<Netns>], lost: &Lost) -> Wanted {
     let mut wanted = Wanted::new();
+    let is_lost = |protocol: Protocol| lost.0.keys().any(|(of, _)| *of == protocol);
+    let files: Vec<_> = FILES.into_iter().filter(|(_, protocol)| is_lost(*protocol)).collect();
     for netns in namespaces {
-        for (file, protocol) in FILES {
+        for &(file, protocol) in &files {
             // `net` of this thread: the folder of the process would show another namespace's sockets.
             match netns.enter(|| fs::read_to_string(Path::new("/proc/thread-self/net").join(file))) {
                 Ok(table) => {
