@@ -1,6 +1,6 @@
 //! What stands behind every endpoint of every cluster: it answers with the address it was reached at. All of 127/8 is this machine's.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::Result;
 use harness::serve::Server;
@@ -26,12 +26,12 @@ impl Backend {
 }
 
 /// Where a request came out, as its answer tells.
-pub(crate) fn reached(body: &[u8]) -> Option<IpAddr> {
+pub(crate) fn reached(body: &[u8]) -> Option<SocketAddr> {
     str::from_utf8(body).ok()?.parse().ok()
 }
 
 async fn answer(mut stream: TcpStream) -> Result<()> {
-    let here = stream.local_addr()?.ip().to_string();
+    let here = stream.local_addr()?.to_string();
     let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{here}", here.len());
     let (mut head, mut chunk) = (Vec::new(), [0; 2048]);
     loop {

@@ -39,23 +39,26 @@ impl Feed {
         self.0.address()
     }
 
-    /// Waits for the client. What it asks first is answered by [`Live::begin`].
+    /// Waits for the client and its first request, which [`Live::bring_up`] answers.
     pub(crate) fn accept<'a>(&self, catalogue: &'a Catalogue) -> Result<Live<'a>> {
         let stream = self.0.stream(PATIENCE)?;
         ensure!(stream.is_delta(), "the client wants state of the world");
-        Ok(Live { catalogue, stream, sent: 0, acknowledged: 0 })
+        let mut live = Live { catalogue, stream, sent: 0, acknowledged: 0 };
+        let request = live.hear(PATIENCE)?.context("the client asks for nothing")?;
+        ensure!(request.type_url == CDS, "the client first asks for {}", request.type_url);
+        Ok(live)
     }
 }
 
 impl Live<'_> {
-    /// Sends clusters, then endpoints as they are asked for, and when all of those are live the listener. Returns when that is
+    /// Sends clusters, then endpoints as they are asked for, and when all of those are live the listeners. Returns when they are
     /// acknowledged.
     pub(crate) fn bring_up(&mut self) -> Result<()> {
         let mut endpoints = 0;
-        let mut wants_listener = false;
-        let mut has_listener = false;
+        let mut wants_listeners = false;
+        let mut has_listeners = false;
         self.respond(CDS, self.catalogue.clusters())?;
-        while !has_listener || self.acknowledged < self.sent {
+        while !has_listeners || self.acknowledged < self.sent {
             let request = self.hear(PATIENCE)?.context("the client does not answer")?;
             match &*request.type_url {
                 EDS if !request.subscribe.is_empty() => {
@@ -64,13 +67,13 @@ impl Live<'_> {
                     let each: Option<Vec<_>> = each.collect();
                     self.respond(EDS, &each.context("the client asks for what there is not")?.concat())?;
                 }
-                LDS => wants_listener = true,
+                LDS => wants_listeners = true,
                 _ => {}
             }
             let all = endpoints >= self.catalogue.count() as usize && self.acknowledged == self.sent;
-            if all && wants_listener && !has_listener {
-                has_listener = true;
-                self.respond(LDS, self.catalogue.listener())?;
+            if all && wants_listeners && !has_listeners {
+                has_listeners = true;
+                self.respond(LDS, self.catalogue.listeners())?;
             }
         }
         Ok(())
@@ -121,13 +124,6 @@ impl Live<'_> {
         // Fields of a message may stand in any order.
         bytes.extend_from_slice(resources);
         self.stream.send_bytes(bytes);
-        Ok(())
-    }
-
-    /// Waits for the client's first request.
-    pub(crate) fn greet(&mut self) -> Result<()> {
-        let request = self.hear(PATIENCE)?.context("the client asks for nothing")?;
-        ensure!(request.type_url == CDS, "the client first asks for {}", request.type_url);
         Ok(())
     }
 }

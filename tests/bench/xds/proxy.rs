@@ -12,6 +12,7 @@ use harness::config::http2_cluster;
 use harness::footprint::Footprint;
 use harness::process::Process;
 use harness::scratch::Scratch;
+use harness::world::World;
 use serde_json::{Value, json};
 
 use crate::pods;
@@ -56,6 +57,12 @@ impl Subject {
 }
 
 impl Proxy {
+    /// The agent with kernel programs, for one pod of a world.
+    pub(crate) fn in_world(world: &World, pod: &str, server: SocketAddr, cpu: usize) -> Result<Self> {
+        let config = world.mesh(&[pod], bootstrap(server));
+        Ok(Self::Agent(Box::new(pods::agent_on(cpu).inside(&world.agent_cgroup())?.begin(config)?)))
+    }
+
     fn pid(&self) -> u32 {
         match self {
             Self::Agent(agent) => agent.pid(),
@@ -91,7 +98,7 @@ impl Proxy {
 }
 
 /// Clusters and listeners from the server at that address.
-pub(crate) fn bootstrap(server: SocketAddr) -> Value {
+fn bootstrap(server: SocketAddr) -> Value {
     let ads = json!({ "ads": {}, "resource_api_version": "V3" });
     json!({
         "node": { "id": "bench", "cluster": "bench" },
