@@ -12,3 +12,5 @@ mod faults;
 mod rig;
 #[path = "xds/setup.rs"]
 mod setup;
+#[path = "xds/tls.rs"]
+mod tls;

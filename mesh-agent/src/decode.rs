@@ -10,6 +10,7 @@ mod base64;
 mod bootstrap;
 mod chain;
 mod cluster;
+mod data_source;
 mod dynamic;
 mod endpoint;
 mod fields;
@@ -33,6 +34,7 @@ mod resource;
 mod route;
 mod route_match;
 mod tcp;
+mod tls;
 mod udp;
 mod unique;
 

@@ -20,4 +20,5 @@ pub mod name;
 pub mod resource;
 pub mod route;
 pub mod service;
+pub mod tls;
 pub mod workload;

@@ -9,7 +9,7 @@ pub mod plane;
 
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -18,7 +18,10 @@ use h2::server::{self, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderValue, Request as HttpRequest, Response as HttpResponse};
 use prost::Message;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio_rustls::TlsAcceptor;
 
 use crate::serve::Server;
 
@@ -57,6 +60,25 @@ impl Ads {
     pub fn start(address: SocketAddr) -> anyhow::Result<Self> {
         let (sender, streams) = channel();
         let server = Server::start(address, move |socket, _| serve(socket, sender.clone()))?;
+        Ok(Self { server, streams: Mutex::new(streams) })
+    }
+
+    /// The same, with TLS.
+    ///
+    /// # Errors
+    /// If the address is taken.
+    pub fn start_secure(address: SocketAddr, tls: ServerConfig) -> anyhow::Result<Self> {
+        let (sender, streams) = channel();
+        let acceptor = TlsAcceptor::from(Arc::new(tls));
+        let server = Server::start(address, move |socket, _| {
+            let (accepted, sender) = (acceptor.accept(socket), sender.clone());
+            async move {
+                // A client that breaks off says so itself.
+                if let Ok(socket) = accepted.await {
+                    serve(socket, sender).await;
+                }
+            }
+        })?;
         Ok(Self { server, streams: Mutex::new(streams) })
     }
 
@@ -150,7 +172,7 @@ impl Stream {
     }
 }
 
-async fn serve(socket: tokio::net::TcpStream, streams: Sender<Stream>) {
+async fn serve(socket: impl AsyncRead + AsyncWrite + Unpin, streams: Sender<Stream>) {
     let mut builder = server::Builder::new();
     builder.initial_window_size(1 << 20).initial_connection_window_size(1 << 20);
     let Ok(mut connection) = builder.handshake::<_, Bytes>(socket).await else { return };

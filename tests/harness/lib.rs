@@ -13,6 +13,7 @@ pub mod admin;
 pub mod ads;
 pub mod agent;
 pub mod binaries;
+pub mod ca;
 pub mod client;
 pub mod config;
 pub mod echo;

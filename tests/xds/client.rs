@@ -6,8 +6,9 @@ use harness::ads::Ads;
 use harness::ads::message::{CDS, DeltaRequest, EDS, Request};
 use harness::config::own_address;
 use harness::scratch::Scratch;
-use mesh_agent::model::management::{Kept, Token};
+use mesh_agent::model::management::Token;
 use mesh_agent::model::resource::ResourceKind;
+use mesh_agent::model::tls::DataSource;
 use mesh_agent::xds::delivery::{News, Reply, Want, Wish};
 use mesh_agent::xds::session::{Fault, Missing, Why};
 
@@ -198,7 +199,7 @@ fn metadata_and_a_token_go_with_every_stream_and_the_token_is_read_anew() -> any
     let mut server = server(ads.address());
     server.metadata = vec![("x-team".to_owned(), "mesh".to_owned())];
     let (header, prefix) = ("authorization".to_owned(), "Bearer ".to_owned());
-    server.token = Some(Token { header, prefix, kept: Kept::File(path) });
+    server.token = Some(Token { header, prefix, kept: DataSource::File(path) });
     let _rig = Rig::start(true, vec![server], &[Want::All(ResourceKind::Cluster)])?;
     let stream = ads.stream(WAIT)?;
     assert_eq!(
@@ -216,7 +217,7 @@ fn a_token_that_is_not_there_is_told_and_awaited() -> anyhow::Result<()> {
     let ads = Ads::start(own_address(0))?;
     let scratch = Scratch::new()?;
     let mut server = server(ads.address());
-    let kept = Kept::File(scratch.path().join("token"));
+    let kept = DataSource::File(scratch.path().join("token"));
     server.token = Some(Token { header: "authorization".to_owned(), prefix: String::new(), kept });
     let rig = Rig::start(true, vec![server], &[Want::All(ResourceKind::Cluster)])?;
     assert!(ads.stream(Duration::from_millis(300)).is_err(), "nothing is opened without it");

@@ -69,6 +69,7 @@ pub(crate) fn server(address: SocketAddr) -> Server {
         connect_timeout: Duration::from_secs(2),
         metadata: Vec::new(),
         token: None,
+        tls: None,
     }
 }
 

@@ -13,6 +13,7 @@ use crate::decode::node::{Entry, Node, Position, Value};
 use crate::decode::place::{Path, Place};
 use crate::decode::problem::{ConfigError, Problem};
 use crate::model::name::ClusterName;
+use crate::model::tls::ClientTls;
 
 /// Most problems that are reported. More help nobody, and a hostile text must not turn into unbounded memory.
 pub(crate) const MAX_ERRORS: usize = 1000;
@@ -24,6 +25,8 @@ pub(crate) struct Context {
     pub(crate) errors: RefCell<Vec<ConfigError>>,
     /// Clusters that something refers to, to be looked up when all of them are known.
     pub(crate) wanted_clusters: RefCell<Vec<(ClusterName, Place)>>,
+    /// Clusters with TLS, which only a management server may be. `None`: there are none that could be one.
+    pub(crate) secured: Option<RefCell<Vec<Secured>>>,
     /// Files of this host that something refers to, to be looked up by whoever may do I/O.
     pub(crate) host_paths: RefCell<Vec<HostPath>>,
 }
@@ -39,6 +42,17 @@ impl Context {
     pub(crate) fn is_full(&self) -> bool {
         self.errors.borrow().len() >= MAX_ERRORS
     }
+}
+
+/// A cluster with TLS.
+#[derive(Clone, Debug)]
+pub(crate) struct Secured {
+    /// Its name.
+    pub(crate) cluster: ClusterName,
+    /// How.
+    pub(crate) tls: ClientTls,
+    /// Where that was written.
+    pub(crate) place: Place,
 }
 
 /// A file of this host that the configuration names.

@@ -1,10 +1,11 @@
 //! The whole file: Envoy's bootstrap with our `mesh:` key.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::decode::address::{ADDRESS, address};
-use crate::decode::at::{Context, HostPath};
+use crate::decode::at::{Context, HostPath, Secured};
 use crate::decode::cluster::{CLUSTER, cluster};
 use crate::decode::dynamic::{DYNAMIC, dynamic};
 use crate::decode::fields::{Fields, decode_root};
@@ -35,7 +36,7 @@ pub struct Decoded {
 /// Decodes a bootstrap.
 #[must_use]
 pub fn bootstrap(root: &Node) -> Decoded {
-    let context = Context::default();
+    let context = Context { secured: Some(RefCell::default()), ..Context::default() };
     let config = decode_root(root, BOOTSTRAP, &context, |fields| whole(fields, &context));
     let Context { errors, host_paths, .. } = context;
     let errors = errors.into_inner();
@@ -58,7 +59,18 @@ fn whole(fields: &Fields<'_>, context: &Context) -> Option<Config> {
     config.dynamic = fields.message("dynamic_resources", DYNAMIC, |fields| dynamic(fields, context, &config.clusters));
     // What the file refers to may come from elsewhere, if clusters do. A management server can't.
     let may_come = config.dynamic.as_ref().is_some_and(|dynamic| dynamic.clusters.is_some());
-    let wanted = by_static.into_iter().filter(|_| !may_come).chain(context.wanted_clusters.take());
+    let servers = context.wanted_clusters.take();
+    for Secured { cluster, place, .. } in context.secured.iter().flat_map(RefCell::take) {
+        if !servers.iter().any(|(server, _)| *server == cluster) {
+            context.report(place, Problem::Rule("only a management server may have it: there is no other TLS yet"));
+        }
+        for (_, place) in by_static.iter().filter(|(wanted, _)| *wanted == cluster) {
+            context.report(place.clone(), Problem::Rule("must not be a management server with TLS"));
+        }
+        // Nothing else is sent there, so it is none of those that something could be sent to.
+        config.clusters.retain(|it| it.name != cluster);
+    }
+    let wanted = by_static.into_iter().filter(|_| !may_come).chain(servers);
     for (cluster, place) in wanted {
         if !names.contains(cluster.as_str()) {
             context.report(place, Problem::NoSuchCluster(cluster.to_string()));

@@ -9,6 +9,7 @@ use crate::decode::http::{HTTP_CONNECTION_MANAGER, http_connection_manager};
 use crate::decode::kind::Kind;
 use crate::decode::rbac::{RBAC, rbac};
 use crate::decode::tcp::{TCP_PROXY, tcp_proxy};
+use crate::decode::tls::{DOWNSTREAM, UPSTREAM};
 use crate::decode::unique::Unique;
 use crate::model::authz::Rules;
 use crate::model::filter::NetworkFilter;
@@ -18,11 +19,7 @@ pub(crate) const CHAIN: &str = "envoy.config.listener.v3.FilterChain";
 const CHAIN_MATCH: &str = "envoy.config.listener.v3.FilterChainMatch";
 const FILTER: &str = "envoy.config.listener.v3.Filter";
 pub(crate) const TRANSPORT_SOCKET: &str = "envoy.config.core.v3.TransportSocket";
-const RAW_BUFFER: &str = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
-const TLS: [(&str, &str); 2] = [
-    ("envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext", LATER),
-    ("envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext", LATER),
-];
+pub(crate) const RAW_BUFFER: &str = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
 const LATER: &str = "there is no TLS yet";
 
 /// One chain. `taken` are the matches of its siblings; the default chain has none.
@@ -108,10 +105,10 @@ fn filter(fields: &Fields<'_>) -> Option<Filter> {
     )
 }
 
-/// The transport socket of a chain or a cluster, which can only be the plain one yet.
-pub(crate) fn transport_socket(fields: &Fields<'_>) -> Option<()> {
+/// The transport socket of a chain, which can only be the plain one yet.
+fn transport_socket(fields: &Fields<'_>) -> Option<()> {
     fields.require_text("name");
-    fields.any("typed_config", &[(RAW_BUFFER, &|_| Some(()))], &TLS)
+    fields.any("typed_config", &[(RAW_BUFFER, &|_| Some(()))], &[(DOWNSTREAM, LATER), (UPSTREAM, LATER)])
 }
 
 /// A match as text that is the same for two matches that take the same connections.

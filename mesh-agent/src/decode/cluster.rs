@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::decode::chain::{TRANSPORT_SOCKET, transport_socket};
+use crate::decode::at::Secured;
+use crate::decode::chain::{RAW_BUFFER, TRANSPORT_SOCKET};
 use crate::decode::endpoint::{ASSIGNMENT, Sites, load_assignment};
 use crate::decode::fields::{Fields, read_any};
 use crate::decode::fraction::{PERCENT, percent};
@@ -11,6 +12,7 @@ use crate::decode::http_options::{HTTP1, HTTP2, http2_options, upstream_http1};
 use crate::decode::kind::Kind;
 use crate::decode::management::{CONFIG_SOURCE, config_source};
 use crate::decode::problem::Problem;
+use crate::decode::tls::{DOWNSTREAM as SERVER_TLS, UPSTREAM as CLIENT_TLS, upstream};
 use crate::model::cluster::{
     BalancePolicy, Cluster, DEFAULT_PANIC_THRESHOLD, Discovery, DnsFamily, Eds, TableSize, UpstreamProtocol,
 };
@@ -27,6 +29,8 @@ const WEIGHTED_LOCALITIES: &str = "envoy.config.cluster.v3.Cluster.CommonLbConfi
 const CONSISTENT: &str = "envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig";
 const MAGLEV: &str = "envoy.config.cluster.v3.Cluster.MaglevLbConfig";
 const EDS_CONFIG: &str = "envoy.config.cluster.v3.Cluster.EdsClusterConfig";
+/// Of what a listener has, at a cluster.
+const CLIENT: &str = "a cluster is connected to: write UpstreamTlsContext";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REFRESH: Duration = Duration::from_secs(5);
 const REFRESH_AT_LEAST: Duration = Duration::from_millis(1);
@@ -38,7 +42,7 @@ pub(crate) fn cluster(fields: &Fields<'_>) -> Option<Cluster> {
     let common = fields.message("common_lb_config", COMMON, common).unwrap_or_default();
     let balance = balance(fields, common.by_hostname);
     let protocol = protocol(fields);
-    fields.message("transport_socket", TRANSPORT_SOCKET, transport_socket);
+    transport_socket(fields, name.as_ref());
     fields.only_flag("respect_dns_ttl", false);
     fields.only_flag("use_tcp_for_dns_lookups", false);
     fields.only_flag("ignore_health_on_host_removal", false);
@@ -55,6 +59,27 @@ pub(crate) fn cluster(fields: &Fields<'_>) -> Option<Cluster> {
         panic_threshold: common.panic_threshold,
         weighs_localities: common.weighs_localities,
     })
+}
+
+/// Plain, or TLS where the cluster may turn out to be a management server.
+fn transport_socket(fields: &Fields<'_>, name: Option<&ClusterName>) {
+    const LATER: &str = "there is TLS to management servers only yet";
+    let secured = fields.at().context.secured.as_ref();
+    let tls = fields.message("transport_socket", TRANSPORT_SOCKET, |fields| {
+        fields.require_text("name");
+        let plain = |_: &Fields<'_>| Some(None);
+        let secure = |fields: &Fields<'_>| upstream(fields).map(Some);
+        match secured {
+            Some(_) => {
+                fields.any("typed_config", &[(RAW_BUFFER, &plain), (CLIENT_TLS, &secure)], &[(SERVER_TLS, CLIENT)])
+            }
+            None => fields.any("typed_config", &[(RAW_BUFFER, &plain)], &[(CLIENT_TLS, LATER), (SERVER_TLS, CLIENT)]),
+        }
+    });
+    let at = fields.get("transport_socket", &Kind::Message(TRANSPORT_SOCKET));
+    if let (Some(Some(tls)), Some(secured), Some(name), Some(at)) = (tls, secured, name, at) {
+        secured.borrow_mut().push(Secured { cluster: name.clone(), tls, place: at.place() });
+    }
 }
 
 fn discovery(fields: &Fields<'_>, name: Option<&ClusterName>) -> Option<Discovery> {

@@ -1,15 +1,16 @@
 //! `dynamic_resources`: which resources come from elsewhere, and how to talk to who has them.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::decode::at::Context;
+use crate::decode::data_source::{DATA_SOURCE, secret};
 use crate::decode::fields::Fields;
 use crate::decode::kind::Kind;
 use crate::decode::management::{CONFIG_SOURCE, config_source};
+use crate::decode::tls::{SSL, ssl};
 use crate::model::cluster::{Cluster, Discovery, UpstreamProtocol};
-use crate::model::management::{Dynamic, Kept, Management, Server, Token};
+use crate::model::management::{Dynamic, Management, Server, Token};
 use crate::model::name::ClusterName;
 
 pub(crate) const DYNAMIC: &str = "envoy.config.bootstrap.v3.Bootstrap.DynamicResources";
@@ -20,7 +21,7 @@ const GOOGLE_GRPC: &str = "envoy.config.core.v3.GrpcService.GoogleGrpc";
 const CALL_CREDENTIALS: &str = "envoy.config.core.v3.GrpcService.GoogleGrpc.CallCredentials";
 const FROM_PLUGIN: &str = "envoy.config.core.v3.GrpcService.GoogleGrpc.CallCredentials.MetadataCredentialsFromPlugin";
 const FILE_BASED: &str = "envoy.config.grpc_credential.v3.FileBasedMetadataConfig";
-const DATA_SOURCE: &str = "envoy.config.core.v3.DataSource";
+const CHANNEL_CREDENTIALS: &str = "envoy.config.core.v3.GrpcService.GoogleGrpc.ChannelCredentials";
 const HEADER: &str = "envoy.config.core.v3.HeaderValue";
 
 /// How long a connection to a target may take that no cluster describes.
@@ -118,12 +119,18 @@ fn envoy_grpc(fields: &Fields<'_>, context: &Context, clusters: &[Arc<Cluster>])
         at.rule("the cluster has no endpoints");
     }
     let (name, connect_timeout) = (name.to_string(), cluster.connect_timeout);
-    Some(Server { name, places, connect_timeout, metadata: Vec::new(), token: None })
+    let secured = context.secured.iter().flat_map(|secured| secured.borrow().clone());
+    let tls = secured.into_iter().find(|it| it.cluster == cluster.name).map(|it| it.tls);
+    Some(Server { name, places, connect_timeout, metadata: Vec::new(), token: None, tls })
 }
 
 fn google_grpc(fields: &Fields<'_>) -> Option<Server> {
     fields.require_text("stat_prefix");
-    fields.refuse("channel_credentials", "there is no TLS to management servers yet");
+    let tls = fields.message("channel_credentials", CHANNEL_CREDENTIALS, |fields| {
+        const WHICH: &str = "write ssl_credentials, or nothing";
+        fields.require_one_of(&["ssl_credentials"], &[("google_default", WHICH), ("local_credentials", WHICH)]);
+        fields.message("ssl_credentials", SSL, ssl)
+    });
     fields.refuse("config", "there is nothing to be configured this way");
     fields.refuse("per_stream_buffer_limit_bytes", "requests wait in a queue of 64");
     fields.refuse("channel_args", "there is nothing to be configured this way");
@@ -158,20 +165,12 @@ fn google_grpc(fields: &Fields<'_>) -> Option<Server> {
         }
         return None;
     };
-    Some(Server { name: target, places: vec![place], connect_timeout: CONNECT_TIMEOUT, metadata: Vec::new(), token })
+    let connect_timeout = CONNECT_TIMEOUT;
+    Some(Server { name: target, places: vec![place], connect_timeout, metadata: Vec::new(), token, tls })
 }
 
 fn file_based(fields: &Fields<'_>) -> Option<Token> {
-    let kept = fields.require_message("secret_data", DATA_SOURCE, |fields| {
-        const WHERE: &str = "a secret does not stand in a configuration; write filename or environment_variable";
-        fields.require_one_of(
-            &["filename", "environment_variable"],
-            &[("inline_bytes", WHERE), ("inline_string", WHERE)],
-        );
-        fields.refuse("watched_directory", "the file is read for every stream");
-        let file = fields.text("filename").map(|path| Kept::File(PathBuf::from(path)));
-        file.or_else(|| fields.text("environment_variable").map(|name| Kept::Environment(name.to_owned())))
-    });
+    let kept = fields.require_message("secret_data", DATA_SOURCE, secret);
     let header = fields.text("header_key").unwrap_or("authorization").to_ascii_lowercase();
     let prefix = fields.text("header_prefix").unwrap_or_default().to_owned();
     Some(Token { header, prefix, kept: kept? })

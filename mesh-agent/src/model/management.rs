@@ -1,10 +1,10 @@
 //! Where resources come from that are not in the file (`Bootstrap.dynamic_resources`), and how to talk to who has them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use crate::model::resource::ResourceKind;
+use crate::model::tls::{ClientTls, DataSource};
 
 /// `dynamic_resources`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub struct Server {
     pub metadata: Vec<(String, String)>,
     /// What is said as well, from where it is kept.
     pub token: Option<Token>,
+    /// How what is said is kept secret, if it is.
+    pub tls: Option<ClientTls>,
 }
 
 /// A secret that is sent as metadata; read anew for every stream, so that one that was replaced is used.
@@ -55,17 +57,8 @@ pub struct Token {
     pub header: String,
     /// What stands before the secret.
     pub prefix: String,
-    /// Where it is.
-    pub kept: Kept,
-}
-
-/// Where a secret is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kept {
-    /// In a file; white space around it is no part of it.
-    File(PathBuf),
-    /// In a variable of the environment.
-    Environment(String),
+    /// Where it is; white space around it is no part of it.
+    pub kept: DataSource,
 }
 
 /// How it stands with the management server, at one moment.

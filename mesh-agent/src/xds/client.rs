@@ -6,6 +6,7 @@
 //! the connection, and in the end at the server. So no queue grows, and an ACK means that the resource is live.
 
 mod backoff;
+mod connect;
 mod stream;
 
 use std::collections::VecDeque;

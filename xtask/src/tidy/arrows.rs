@@ -74,7 +74,7 @@ fn heads(rest: &str) -> Vec<(usize, String)> {
 const EVERYTHING: &str = "*";
 
 /// Module, and the modules it may use. Nobody but `cli` may use `app`, and `proxy` is `app`'s alone.
-const ARROWS: [(&str, &[&str]); 23] = [
+const ARROWS: [(&str, &[&str]); 24] = [
     ("model", &[]),
     ("route", &["model", "snapshot"]),
     ("snapshot", &["model", "route", "spread"]),
@@ -94,7 +94,8 @@ const ARROWS: [(&str, &[&str]); 23] = [
     ("admin", &["model", "snapshot", "telemetry", "drain"]),
     ("tier", &["model", "snapshot"]),
     ("rollout", &["model", "snapshot", "kernel", "tier"]),
-    ("xds", &["model"]),
+    ("identity", &["model"]),
+    ("xds", &["model", "identity"]),
     ("check", &["kernel"]),
     ("app", &[EVERYTHING]),
     // What the command line's verbs end in; only main calls it.

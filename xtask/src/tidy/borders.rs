@@ -54,14 +54,17 @@ fn words<'l>(line: &'l str, word: &'l str) -> impl Iterator<Item = (&'l str, &'l
 }
 
 /// Crate, and the modules of the agent that may name it.
-const HOMES: [(&str, &[&str]); 8] = [
+const HOMES: [(&str, &[&str]); 11] = [
     ("aya", &["kernel"]),
     ("aya_log", &["kernel"]),
     ("hyper", &["proxy/http", "transport", "admin"]),
-    ("hyper_util", &["proxy/http", "transport", "admin"]),
+    ("hyper_util", &["proxy/http", "transport", "admin", "xds/client"]),
     ("h2", &["proxy/http", "transport", "admin"]),
     ("prost", &["xds"]),
     ("tonic", &["xds/client"]),
+    ("rustls", &["identity"]),
+    ("tokio_rustls", &["identity"]),
+    ("webpki", &["identity"]),
     ("saphyr_parser", &["file"]),
 ];
 

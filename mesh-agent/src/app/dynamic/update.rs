@@ -25,7 +25,10 @@ pub(super) struct Limits {
 
 impl Limits {
     pub(super) fn of(config: &Config) -> Self {
-        let clusters = config.clusters.iter().map(|it| (ResourceKind::Cluster, it.name.shared()));
+        let servers = config.dynamic.iter().flat_map(|it| &it.ads).flat_map(|it| &it.servers);
+        let clusters = config.clusters.iter().map(|it| it.name.shared());
+        let clusters = clusters.chain(servers.map(|it| it.name.as_str().into()));
+        let clusters = clusters.map(|name| (ResourceKind::Cluster, name));
         let listeners = config.listeners.iter().map(|it| it.name.shared());
         let listeners = listeners.chain(config.udp_listeners.iter().map(|it| it.name.shared()));
         let fixed = clusters.chain(listeners.map(|name| (ResourceKind::Listener, name))).collect();

@@ -42,6 +42,15 @@ fn a_refusal_names_the_resource_and_every_field() {
         refused(Kind::Secret, "{ name: s, tls_certificate: {} }"),
         "secret \"s\": not supported: there is no TLS yet"
     );
+    let tls = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
+    let socket = format!("transport_socket: {{ name: tls, typed_config: {{ '@type': t/{tls} }} }}");
+    assert_eq!(
+        refused(Kind::Cluster, &CLUSTER.replace("name: c, load", &format!("name: c, {socket}, load"))),
+        format!(
+            "cluster \"c\": transport_socket.typed_config[\"@type\"]: {tls} is not supported: there is TLS to management \
+             servers only yet"
+        )
+    );
 }
 
 #[test]

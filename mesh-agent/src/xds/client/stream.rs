@@ -1,8 +1,5 @@
 //! One stream to one management server: bytes out, bytes in. All of gRPC is here.
 
-use std::time::Duration;
-use std::{env, fs, io};
-
 use bytes::{Buf as _, BufMut as _, Bytes};
 use http::uri::PathAndQuery;
 use tokio::sync::mpsc;
@@ -10,24 +7,18 @@ use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Request, Status};
 
-use crate::model::management::{Kept, Server, Token};
+use super::connect::connect;
+use crate::identity::{self, IdentityError, SourceError};
+use crate::model::management::{Server, Token};
 use crate::xds::session::{Unusable, Variant};
 
 /// Largest response. 10,000 clusters have some 10 MB; more than this no server means.
 const LARGEST: usize = 64 << 20;
 /// Requests that may wait for the server to take them.
 const QUEUE: usize = 16;
-
-/// A dead peer is found out by the kernel (TCP), in about a minute.
-const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
-const TCP_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const TCP_KEEPALIVE_RETRIES: u32 = 3;
-/// A peer that is there and does not answer, by pings. gRPC servers hang up on who pings more often, unless told otherwise.
-const PING_INTERVAL: Duration = Duration::from_secs(300);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Why there is no stream, or no longer.
 #[derive(Debug, thiserror::Error)]
@@ -50,14 +41,12 @@ pub(super) enum StreamError {
     /// The server says nothing.
     #[error("the server does not answer")]
     Silent,
+    /// There can be no TLS.
+    #[error("no TLS: {0}")]
+    Identity(#[from] IdentityError),
     /// The secret to send is not there.
-    #[error("no token from {from}: {source}")]
-    Token {
-        /// File or variable.
-        from: String,
-        /// Why not.
-        source: io::Error,
-    },
+    #[error("no token from {0}")]
+    Token(#[source] SourceError),
     /// The secret, or a name or value of the configuration, cannot be sent.
     #[error("metadata {0:?} cannot be sent: not visible ASCII")]
     Metadata(String),
@@ -106,25 +95,6 @@ impl Drop for Stream {
     }
 }
 
-async fn connect(server: &Server, (host, port): &(String, u16)) -> Result<Channel, StreamError> {
-    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-    let endpoint = Endpoint::from_shared(format!("http://{host}:{port}")).map_err(StreamError::Connect)?;
-    let endpoint = endpoint
-        .connect_timeout(server.connect_timeout)
-        .tcp_nodelay(true)
-        .tcp_keepalive(Some(TCP_KEEPALIVE))
-        .tcp_keepalive_interval(Some(TCP_KEEPALIVE_INTERVAL))
-        .tcp_keepalive_retries(Some(TCP_KEEPALIVE_RETRIES))
-        .http2_keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT)
-        // A burst of 10,000 resources should not wait for a round trip every 64 KiB.
-        .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW);
-    endpoint.connect().await.map_err(StreamError::Connect)
-}
-
-const WINDOW: u32 = 4 << 20;
-
 async fn read(
     channel: Channel,
     request: Request<ReceiverStream<Bytes>>,
@@ -171,14 +141,7 @@ fn metadata(server: &Server) -> Result<MetadataMap, StreamError> {
 
 /// The metadata's name and value.
 fn secret(token: &Token) -> Result<(String, String), StreamError> {
-    let (from, read) = match &token.kept {
-        Kept::File(path) => (path.display().to_string(), fs::read_to_string(path)),
-        Kept::Environment(name) => {
-            let missing = |error| io::Error::new(io::ErrorKind::NotFound, error);
-            (name.clone(), env::var(name).map_err(missing))
-        }
-    };
-    let secret = read.map_err(|source| StreamError::Token { from, source })?;
+    let secret = identity::read(&token.kept).map_err(StreamError::Token)?;
     Ok((token.header.clone(), format!("{}{}", token.prefix, secret.trim())))
 }
 
