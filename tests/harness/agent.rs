@@ -86,10 +86,10 @@ impl Options {
     /// Starts an agent with this configuration and waits until it is ready.
     ///
     /// # Errors
-    /// If it ends or isn't ready within 10 s; with its log.
+    /// If it ends or isn't ready within a minute, which an emulated machine may need; with its log.
     pub fn start(&self, config: impl std::fmt::Display) -> anyhow::Result<Agent> {
         let mut agent = self.begin(config)?;
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while !agent.admin.is_ready() {
             if !agent.is_running() || Instant::now() > deadline {
                 agent.kill();

@@ -161,7 +161,7 @@ const MACHINE: [&str; 17] = [
     "-M",
     "q35",
     "-cpu",
-    "max",
+    "max,-erms,-fsrm,-fsrs,-fzrm",
     "-smp",
     "2",
     "-nodefaults",
