@@ -8,6 +8,8 @@ mod beside;
 mod client;
 #[path = "xds/faults.rs"]
 mod faults;
+#[path = "xds/on_demand.rs"]
+mod on_demand;
 #[path = "xds/rig.rs"]
 mod rig;
 #[path = "xds/setup.rs"]

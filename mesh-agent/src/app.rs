@@ -5,6 +5,7 @@
 
 mod accelerate;
 mod bind;
+mod demand;
 mod dynamic;
 mod live;
 mod memory;
@@ -38,6 +39,7 @@ use crate::telemetry::{KernelCounter, Telemetry};
 use crate::transport;
 
 pub use bind::BindError;
+use demand::Demands;
 use dynamic::Dynamic;
 use live::Live;
 use memory::Memory;
@@ -99,7 +101,7 @@ pub fn run(config: Config, settings: &settings::Run) -> Result<Outcome, AppError
 /// # Errors
 /// [`AppError::Rejected`].
 pub fn check(config: &Config) -> Result<(), AppError> {
-    start(&mut Rollout::default(), config).map(drop)
+    start(&mut Demands::start(config).0, config).map(drop)
 }
 
 /// Makes the file's configuration live. Everything must be there, unless something may come from elsewhere: what is wanted of that.
@@ -138,7 +140,7 @@ async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome,
     let telemetry = Telemetry::new(workers);
     let readiness = Readiness::default();
 
-    let mut rollout = Rollout::default();
+    let (mut rollout, demands) = Demands::start(&config);
     let resolver = Resolver::start(&config.clusters);
     let wanted = start(&mut rollout, &config)?;
 
@@ -150,17 +152,17 @@ async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome,
     for listener in &config.listeners {
         sockets.reserve(listener)?;
     }
-    let mut live = Live { rollout, resolver, sockets, mesh: None };
+    let mut live = Live { rollout, resolver, sockets, mesh: None, demands };
     let mut dynamic = Dynamic::start(&config, wanted).map_err(AppError::Client)?;
     let pods = Arc::new(Mutex::new(Vec::new()));
     let acceleration = Arc::new(OnceLock::new());
-    telemetry.set_management(dynamic::standing(&dynamic));
+    telemetry.set_management(dynamic::standing(&dynamic, &live.demands));
     let admin = Arc::new(Admin {
         config: Arc::clone(&config),
         snapshots: live.rollout.reader(),
         telemetry: Arc::clone(&telemetry),
         workloads: workload_views(&config, &pods, &readiness, settings.kernel.disabled),
-        management: dynamic::standing(&dynamic),
+        management: dynamic::standing(&dynamic, &live.demands),
         acceleration: Arc::clone(&acceleration),
         readiness: readiness.clone(),
         drain: trigger.clone(),
@@ -194,6 +196,7 @@ async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome,
         telemetry: telemetry.worker(index),
         drain: watcher.clone(),
         server_first: Arc::clone(&server_first),
+        asker: live.demands.as_ref().map(Demands::asker),
     });
     let threads = DataThreads::start(tools.collect())?;
     live.settle(&threads).await?;
@@ -334,7 +337,17 @@ async fn look_after(
                     return error;
                 }
             }
+            asked = Live::asked(&mut live.demands) => {
+                let applied = live.demand(asked);
+                if let Some(dynamic) = dynamic {
+                    dynamic.follow(applied);
+                }
+            }
             _ = tick.tick() => {
+                let applied = live.tick(telemetry);
+                if let Some(dynamic) = dynamic {
+                    dynamic.follow(applied);
+                }
                 memory.look_after(telemetry.active_connections(), std::time::Instant::now());
                 let gone = live.mesh.as_mut().map(Mesh::tick).unwrap_or_default();
                 for pod in gone {

@@ -14,6 +14,7 @@ mod chain;
 mod connection;
 mod detect;
 mod error;
+mod hold;
 mod http;
 mod opaque;
 mod origin;
@@ -24,5 +25,6 @@ mod worker;
 
 pub use accept::{Entry, EntryKey};
 pub use detect::ServerFirst;
+pub use hold::{Asked, Asker, asking};
 pub use thread::{Command, DataThreads, ThreadError};
 pub use worker::Tools;

@@ -10,9 +10,12 @@ use std::sync::Arc;
 
 use crate::model::cluster::Cluster;
 use crate::model::config::Config;
+use crate::model::management::ConfigSource;
 use crate::model::name::ClusterName;
 use crate::model::service::{ByKernel, Shortcuts};
-use crate::snapshot::{Applied, Builder, Change, ClusterSlot, EndpointSet, Publisher, Reader, Rejected, Snapshot};
+use crate::snapshot::{
+    Applied, Builder, Change, Clock, ClusterSlot, EndpointSet, Publisher, Reader, Rejected, Snapshot,
+};
 use crate::tier::{Follower, Step};
 
 /// Builds snapshots and publishes them.
@@ -25,6 +28,12 @@ pub struct Rollout {
 }
 
 impl Rollout {
+    /// One in which clusters and routes are asked for on demand.
+    #[must_use]
+    pub fn on_demand(clusters: ConfigSource, clock: Clock) -> Self {
+        Self { builder: Builder::default().on_demand(clusters, clock), ..Self::default() }
+    }
+
     /// Makes a whole configuration live. What is rejected is left out; the rest goes live.
     pub fn apply(
         &mut self,

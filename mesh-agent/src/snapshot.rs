@@ -5,6 +5,7 @@
 //! changed endpoint replaces one entry of one table and leaves every route table as it is.
 
 mod build;
+mod demand;
 mod endpoints;
 mod publish;
 mod rejected;
@@ -16,7 +17,9 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-pub use build::{Applied, Builder, Change, Need};
+pub use build::{Applied, Builder, Change, Demanded, Need};
+use demand::Marks;
+pub use demand::{Clock, Cold, Use};
 pub use endpoints::{Drop, EndpointSet, Turns};
 pub use publish::{Publisher, Reader};
 pub use rejected::Rejected;
@@ -59,6 +62,7 @@ pub struct Snapshot {
     listeners: Arc<Listeners>,
     clusters: Slots<LiveCluster>,
     routes: Slots<RouteTable>,
+    cold: Arc<Marks>,
 }
 
 impl Snapshot {
@@ -96,6 +100,16 @@ impl Snapshot {
     #[must_use]
     pub fn cluster(&self, slot: ClusterSlot) -> Option<&Arc<LiveCluster>> {
         self.clusters.get(slot.index())
+    }
+
+    /// Whether something that is not there could be asked for.
+    #[must_use]
+    pub fn is_cold(&self, what: Cold) -> bool {
+        let is_there = match what {
+            Cold::Cluster(slot) => self.cluster(slot).is_some(),
+            Cold::Routes(slot) => self.routes.get(slot.index()).is_some(),
+        };
+        !is_there && self.cold.has(what)
     }
 
     /// All clusters that exist now.
@@ -213,16 +227,29 @@ pub enum Routes {
         slot: RouteSlot,
         /// As they were when the listener went live: for connections that outlive it.
         first: Arc<RouteTable>,
+        /// When they were used last, if that matters.
+        used: Option<Arc<Use>>,
     },
 }
 
 impl HttpChain {
     /// The routes that a request of this moment takes.
-    #[must_use]
-    pub fn table<'a>(&'a self, snapshot: &'a Snapshot) -> &'a RouteTable {
+    ///
+    /// # Errors
+    /// If they have to be asked for.
+    pub fn table<'a>(&'a self, snapshot: &'a Snapshot) -> Result<&'a RouteTable, Cold> {
         match &self.routes {
-            Routes::Fixed(table) => table,
-            Routes::Discovered { slot, first } => snapshot.routes.get(slot.index()).unwrap_or(first),
+            Routes::Fixed(table) => Ok(table),
+            Routes::Discovered { slot, first, used } => {
+                if let Some(used) = used {
+                    used.touch();
+                }
+                match snapshot.routes.get(slot.index()) {
+                    Some(table) => Ok(table),
+                    None if snapshot.cold.has(Cold::Routes(*slot)) => Err(Cold::Routes(*slot)),
+                    None => Ok(first),
+                }
+            }
         }
     }
 }
@@ -279,6 +306,8 @@ pub struct LiveCluster {
     pub config: Arc<Cluster>,
     /// Where its requests can go.
     pub endpoints: Arc<EndpointSet>,
+    /// When it was used last, if that matters.
+    used: Option<Arc<Use>>,
 }
 
 impl LiveCluster {
@@ -286,5 +315,12 @@ impl LiveCluster {
     #[must_use]
     pub fn name(&self) -> &ClusterName {
         &self.config.name
+    }
+
+    /// Something is sent to it.
+    pub fn touch(&self) {
+        if let Some(used) = &self.used {
+            used.touch();
+        }
     }
 }

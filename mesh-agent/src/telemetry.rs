@@ -13,7 +13,7 @@ mod tests;
 mod view;
 mod worker;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -31,6 +31,7 @@ use worker::{Counters, Shard};
 use crate::model::event::Event;
 use crate::model::figures::Figures;
 use crate::model::management::Standing;
+use crate::model::name::ClusterName;
 
 /// One counter that the kernel programs keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +115,22 @@ impl Telemetry {
     #[must_use]
     pub fn edges(&self) -> Vec<EdgeView> {
         self.edge_totals().iter().map(|((from, to), totals)| EdgeView::new(from, to, totals)).collect()
+    }
+
+    /// Clusters that a connection of bytes goes to now, through the agent or past it.
+    #[must_use]
+    pub fn clusters_in_use(&self) -> HashSet<ClusterName> {
+        let mut clusters = HashSet::new();
+        for shard in self.all() {
+            shard.for_each_edge(|_, destination, edge| {
+                let mut totals = EdgeTotals::default();
+                edge.add_to(&mut totals);
+                if let (Destination::Cluster(name), 1..) = (destination, totals.tcp_active()) {
+                    clusters.insert(name.clone());
+                }
+            });
+        }
+        clusters
     }
 
     /// Open connections, oldest first.

@@ -48,13 +48,13 @@ impl Mesh {
     }
 }
 
-fn get(address: SocketAddr) -> anyhow::Result<Response> {
+pub(crate) fn get(address: SocketAddr) -> anyhow::Result<Response> {
     let mut wire = Wire::connect(address)?;
     wire.send("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")?;
     wire.response()
 }
 
-fn who(address: SocketAddr) -> anyhow::Result<String> {
+pub(crate) fn who(address: SocketAddr) -> anyhow::Result<String> {
     let response = get(address)?;
     ensure!(response.status == 200, "{} {}", response.status, response.text());
     let answer: Value = serde_json::from_slice(&response.body)?;
@@ -62,7 +62,7 @@ fn who(address: SocketAddr) -> anyhow::Result<String> {
 }
 
 /// Sends resources of a kind in one push; answers its version.
-fn set(plane: &Plane, kind: &'static str, resources: &[Value]) -> anyhow::Result<u64> {
+pub(crate) fn set(plane: &Plane, kind: &'static str, resources: &[Value]) -> anyhow::Result<u64> {
     let message = kind.rsplit('/').next().unwrap_or_default();
     let encoded = resources.iter().map(|value| {
         let name = value.get("name").or(value.get("cluster_name")).and_then(Value::as_str).context("a name")?;
@@ -72,7 +72,7 @@ fn set(plane: &Plane, kind: &'static str, resources: &[Value]) -> anyhow::Result
 }
 
 /// Waits until `is` says so.
-fn eventually(what: &str, mut is: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut is: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !is() {
         assert!(Instant::now() < deadline, "not within 10 s: {what}");

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::management::{KindStanding, Standing};
+use crate::model::management::{KindStanding, OnDemand, Standing};
 use crate::model::resource::ResourceKind;
 
 /// `/config`.
@@ -22,6 +22,25 @@ pub struct ConfigView {
     pub last_failure: Option<String>,
     /// By kind, those that a response came for.
     pub kinds: Vec<KindView>,
+    /// What is there because somebody needs it, if that is how it comes.
+    pub on_demand: Option<OnDemandView>,
+}
+
+/// What comes on demand.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnDemandView {
+    /// Clusters that were asked for and are live.
+    pub clusters: usize,
+    /// The same of route configurations.
+    pub routes: usize,
+    /// What somebody waits for.
+    pub warming: usize,
+    /// What was asked for and is not to be had.
+    pub missing: usize,
+    /// Clusters that are named, and that nobody has needed.
+    pub cold: usize,
+    /// What was let go so far, because nobody used it.
+    pub expired: u64,
 }
 
 /// One kind of resources.
@@ -45,9 +64,13 @@ pub struct KindView {
 
 impl ConfigView {
     pub(super) fn of(standing: Standing, now: SystemTime) -> Self {
-        let Standing { server, since, streams, failures, last_failure, kinds, .. } = standing;
+        let Standing { server, since, streams, failures, last_failure, kinds, on_demand, .. } = standing;
         let kinds = kinds.into_iter().map(|(kind, it)| KindView::of(kind, it, now)).collect();
-        Self { server, since_ms: since.map(|since| age(since, now)), streams, failures, last_failure, kinds }
+        let on_demand = on_demand.map(|OnDemand { clusters, routes, warming, missing, cold, expired, .. }| {
+            OnDemandView { clusters, routes, warming, missing, cold, expired }
+        });
+        let since_ms = since.map(|since| age(since, now));
+        Self { server, since_ms, streams, failures, last_failure, kinds, on_demand }
     }
 }
 

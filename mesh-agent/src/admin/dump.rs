@@ -60,6 +60,7 @@ fn bootstrap(config: &Config) -> Value {
 
 fn mesh(mesh: &Mesh) -> Value {
     let cidrs: Vec<_> = mesh.kernel.exclude_cidrs.iter().map(ToString::to_string).collect();
+    let on_demand = mesh.on_demand.map(|ttl| json!(object::duration(ttl)));
     json!({
         "workloads": mesh.workloads.iter().map(workload).collect::<Vec<_>>(),
         "kernel": {
@@ -70,6 +71,8 @@ fn mesh(mesh: &Mesh) -> Value {
             "exclude_cidrs": cidrs,
         },
         "trust_domain": mesh.trust_domain,
+        "on_demand": on_demand.is_some(),
+        "on_demand_ttl": on_demand,
     })
 }
 

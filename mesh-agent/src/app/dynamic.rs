@@ -7,23 +7,24 @@ mod patience;
 mod update;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use tokio::time::Instant;
 
+use crate::app::demand::Demands;
 use crate::app::live::Live;
 use crate::model::config::Config;
 use crate::model::management::{ConfigSource, Standing};
 use crate::model::resource::{Resource, ResourceKind};
 use crate::protobuf;
 use crate::rollout::Rollout;
-use crate::snapshot::{Change, Need};
+use crate::snapshot::{Applied, Change, Need};
 use crate::xds::client::Client;
 use crate::xds::delivery::{Delivery, News, Reply, Want};
 use crate::xds::identity;
 use crate::xds::session::{Missing, Why};
 use patience::Patience;
-use update::{Limits, follow, want};
+use update::{Limits, Update, follow, want};
 
 /// Brings what a management server sends.
 #[derive(Debug)]
@@ -50,7 +51,9 @@ impl Dynamic {
         let mut wants = Vec::new();
         let mut patience = Patience::default();
         for (kind, source) in all {
-            if let Some(ConfigSource { initial_fetch_timeout }) = source {
+            // On demand, clusters are asked for by name.
+            let by_name = kind == ResourceKind::Cluster && config.mesh.on_demand.is_some();
+            if let Some(ConfigSource { initial_fetch_timeout }) = source.as_ref().filter(|_| !by_name) {
                 wants.push(Want::All(kind));
                 patience.await_first(kind, *initial_fetch_timeout);
             }
@@ -86,20 +89,24 @@ impl Dynamic {
             Event::Late => {
                 let late = self.patience.late();
                 if !late.is_empty() {
-                    let given_up = live.change(late.into_iter().map(Change::GiveUp).collect());
-                    self.client.wish(follow(given_up, &[]).wishes);
+                    self.follow(live.change(late.into_iter().map(Change::GiveUp).collect()));
                 }
                 self.patience.look(&live.rollout);
             }
         }
     }
 
+    /// Something became live, or is not wanted any longer, without the server having said anything: it may have to hear.
+    pub(super) fn follow(&self, applied: Applied) {
+        self.client.wish(follow(applied, &[]).wishes);
+    }
+
     fn news(&mut self, news: News<Resource>, live: &mut Live) -> Reply {
         match news {
-            News::Update { kind, changed, removed, version } => {
+            News::Update { kind, changed, removed, refused, version } => {
                 tracing::debug!(%kind, version, changed = changed.len(), removed = removed.len(), "update");
                 self.patience.heard(kind);
-                self.limits.update(kind, changed, removed, live)
+                self.limits.update(Update { kind, changed, removed, refused }, live)
             }
             News::Missing(missing) => {
                 for it in missing.iter().filter(|it| it.why == Why::Expired) {
@@ -112,9 +119,16 @@ impl Dynamic {
 }
 
 /// Reads how it stands with the management server.
-pub(super) fn standing(dynamic: &Option<Dynamic>) -> Box<dyn Fn() -> Option<Standing> + Send + Sync> {
+pub(super) fn standing(
+    dynamic: &Option<Dynamic>,
+    demands: &Option<Demands>,
+) -> Box<dyn Fn() -> Option<Standing> + Send + Sync> {
     let status = dynamic.as_ref().map(|dynamic| Arc::clone(dynamic.client.status()));
-    Box::new(move || status.as_ref().map(|status| status.view()))
+    let demands = demands.as_ref().map(Demands::standing);
+    Box::new(move || {
+        let on_demand = demands.as_ref().map(|standing| *standing.lock().unwrap_or_else(PoisonError::into_inner));
+        status.as_ref().map(|status| Standing { on_demand, ..status.view() })
+    })
 }
 
 /// What happens next, if anything can.

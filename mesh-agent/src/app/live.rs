@@ -6,13 +6,15 @@
 
 use std::sync::Arc;
 
+use crate::app::demand::Demands;
 use crate::app::sockets::Sockets;
 use crate::dns::{Answer, Resolver};
 use crate::model::resource::{Resource, ResourceKind};
 use crate::pod::Mesh;
 use crate::proxy::{DataThreads, ThreadError};
 use crate::rollout::Rollout;
-use crate::snapshot::{Applied, Change};
+use crate::snapshot::{Applied, Change, Cold};
+use crate::telemetry::Telemetry;
 
 /// See the module.
 #[derive(Debug)]
@@ -21,12 +23,44 @@ pub(super) struct Live {
     pub(super) resolver: Resolver,
     pub(super) sockets: Sockets,
     pub(super) mesh: Option<Mesh>,
+    pub(super) demands: Option<Demands>,
 }
 
 impl Live {
     /// Makes changes live.
     pub(super) fn change(&mut self, changes: Vec<Change>) -> Applied {
-        self.rollout.change(changes, &mut self.mesh)
+        let applied = self.rollout.change(changes, &mut self.mesh);
+        if let Some(demands) = &mut self.demands {
+            demands.settle(self.rollout.current());
+        }
+        applied
+    }
+
+    /// Somebody waits for what is cold.
+    pub(super) fn demand(&mut self, asked: Vec<Cold>) -> Applied {
+        let demands = self.demands.as_mut();
+        let changes = demands.map(|demands| demands.wait(asked, &self.rollout)).unwrap_or_default();
+        self.change(changes)
+    }
+
+    /// Time has passed.
+    pub(super) fn tick(&mut self, telemetry: &Telemetry) -> Applied {
+        let Some(demands) = &mut self.demands else { return Applied::default() };
+        let changes = demands.tick(&self.rollout, telemetry);
+        for change in &changes {
+            if let Change::Rest(need) = change {
+                self.forget(need.kind, &need.name);
+            }
+        }
+        self.change(changes)
+    }
+
+    /// What data threads wait for next.
+    pub(super) async fn asked(demands: &mut Option<Demands>) -> Vec<Cold> {
+        match demands {
+            Some(demands) => demands.next().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Makes live what names stand for.

@@ -59,5 +59,8 @@ fn cluster(snapshot: &Snapshot, listener: &LiveListener, server: SocketAddr) -> 
     let has = |endpoints: &[Arc<Endpoint>]| endpoints.iter().any(|it| it.address == server);
     let found = clusters.iter().find(|cluster| has(&cluster.endpoints.endpoints));
     let only = if let [only] = clusters.as_slice() { Some(only) } else { None };
-    found.or(only).map(|cluster| Destination::from(cluster.name()))
+    let cluster = found.or(only)?;
+    // The kernel's connections are uses as well, which nobody else sees.
+    cluster.touch();
+    Some(Destination::from(cluster.name()))
 }

@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::admin::{self, ConfigView, WorkloadView};
+use crate::admin::{self, ConfigView, OnDemandView, WorkloadView};
 use crate::cli::table::{Table, age, size};
 use crate::cli::{Failure, print};
 use crate::settings::Query;
@@ -86,6 +86,12 @@ pub(super) fn config(query: &Query) -> Result<(), Failure> {
     };
     if let (None, Some(failure)) = (&view.server, &view.last_failure) {
         text.push_str(&format!("last failure: {failure}\n"));
+    }
+    if let Some(OnDemandView { clusters, routes, warming, missing, cold, expired }) = view.on_demand {
+        text.push_str(&format!(
+            "on demand: {clusters} clusters and {routes} route configurations in use, {warming} warming, {missing} missing, \
+             {cold} clusters cold; {expired} let go so far\n"
+        ));
     }
     let mut table = Table::new(&["KIND", "VERSION", "AGE", "RESOURCES", "UPDATES", "REFUSED", "LAST-REFUSAL"]);
     for kind in view.kinds {

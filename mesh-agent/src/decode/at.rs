@@ -27,6 +27,8 @@ pub(crate) struct Context {
     pub(crate) wanted_clusters: RefCell<Vec<(ClusterName, Place)>>,
     /// Clusters with TLS, which only a management server may be. `None`: there are none that could be one.
     pub(crate) secured: Option<RefCell<Vec<Secured>>>,
+    /// Where something is asked of a management server that clusters come from, if there is to be one.
+    pub(crate) asks_for_clusters: RefCell<Option<Place>>,
     /// Files of this host that something refers to, to be looked up by whoever may do I/O.
     pub(crate) host_paths: RefCell<Vec<HostPath>>,
 }

@@ -57,6 +57,11 @@ fn whole(fields: &Fields<'_>, context: &Context) -> Option<Config> {
     });
     let by_static = context.wanted_clusters.take();
     config.dynamic = fields.message("dynamic_resources", DYNAMIC, |fields| dynamic(fields, context, &config.clusters));
+    if let Some(place) = context.asks_for_clusters.take()
+        && config.dynamic.as_ref().is_none_or(|dynamic| dynamic.clusters.is_none())
+    {
+        context.report(place, Problem::Rule("there is nobody to ask: dynamic_resources.cds_config is needed with it"));
+    }
     // What the file refers to may come from elsewhere, if clusters do. A management server can't.
     let may_come = config.dynamic.as_ref().is_some_and(|dynamic| dynamic.clusters.is_some());
     let servers = context.wanted_clusters.take();

@@ -13,7 +13,7 @@ pub(crate) const HTTP_FILTER: &str = "envoy.extensions.filters.network.http_conn
 const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
 
 /// Filters that are known and not there yet.
-const FILTERS: [(&str, &str); 20] = [
+const FILTERS: [(&str, &str); 21] = [
     ("envoy.extensions.filters.http.adaptive_concurrency.v3.AdaptiveConcurrency", LATER),
     ("envoy.extensions.filters.http.buffer.v3.Buffer", LATER),
     ("envoy.extensions.filters.http.compressor.v3.Compressor", LATER),
@@ -30,6 +30,7 @@ const FILTERS: [(&str, &str); 20] = [
     ("envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication", LATER),
     ("envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit", LATER),
     ("envoy.extensions.filters.http.lua.v3.Lua", LATER),
+    ("envoy.extensions.filters.http.on_demand.v3.OnDemand", "mesh.on_demand: true does so for every route and cluster"),
     ("envoy.extensions.filters.http.ratelimit.v3.RateLimit", LATER),
     ("envoy.extensions.filters.http.rbac.v3.RBAC", LATER),
     ("envoy.extensions.filters.http.stateful_session.v3.StatefulSession", LATER),

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -20,6 +21,10 @@ use crate::model::workload::{Mode, Workload};
 pub(crate) const MESH: &str = "bowline.Mesh";
 const WORKLOAD: &str = "bowline.Workload";
 const KERNEL: &str = "bowline.Kernel";
+
+/// How long what nobody uses is kept, if nothing else is said.
+const DEFAULT_TTL: Duration = Duration::from_mins(5);
+const SHORTEST_TTL: Duration = Duration::from_secs(1);
 
 /// What tells workloads apart.
 struct Claims {
@@ -41,7 +46,23 @@ pub(crate) fn mesh(fields: &Fields<'_>) -> Option<Mesh> {
         workloads: fields.messages("workloads", WORKLOAD, |fields| workload(fields, &claims)),
         kernel: fields.message("kernel", KERNEL, kernel).unwrap_or(defaults.kernel),
         trust_domain: fields.text("trust_domain").map_or(defaults.trust_domain, str::to_owned),
+        on_demand: on_demand(fields),
     })
+}
+
+/// How long something that was asked for on demand may be unused, if anything is.
+fn on_demand(fields: &Fields<'_>) -> Option<Duration> {
+    let ttl = fields.positive_duration("on_demand_ttl");
+    if let (Some(at), Some(ttl)) = (fields.get("on_demand_ttl", &Kind::Duration), ttl)
+        && ttl < SHORTEST_TTL
+    {
+        at.rule("must be 1s at least: use is noted by the second");
+    }
+    let wanted = fields.flag("on_demand", false);
+    if let Some(at) = fields.get("on_demand", &Kind::Flag).filter(|_| wanted) {
+        at.context.asks_for_clusters.replace(Some(at.place()));
+    }
+    wanted.then(|| ttl.unwrap_or(DEFAULT_TTL))
 }
 
 fn workload(fields: &Fields<'_>, claims: &Claims) -> Option<Workload> {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -64,11 +65,14 @@ pub struct Mesh {
     pub kernel: KernelConfig,
     /// SPIFFE trust domain.
     pub trust_domain: String,
+    /// Clusters and routes are asked for when somebody needs them, and let go when nobody has for so long.
+    pub on_demand: Option<Duration>,
 }
 
 impl Default for Mesh {
     fn default() -> Self {
-        Self { workloads: Vec::new(), kernel: KernelConfig::default(), trust_domain: "cluster.local".to_owned() }
+        let trust_domain = "cluster.local".to_owned();
+        Self { workloads: Vec::new(), kernel: KernelConfig::default(), trust_domain, on_demand: None }
     }
 }
 

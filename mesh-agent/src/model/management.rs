@@ -78,6 +78,27 @@ pub struct Standing {
     pub ignored: u64,
     /// By kind, those that a response came for.
     pub kinds: BTreeMap<ResourceKind, KindStanding>,
+    /// What is there because somebody needs it, if that is how it comes.
+    pub on_demand: Option<OnDemand>,
+}
+
+/// How it stands with what comes on demand, at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OnDemand {
+    /// Clusters that were asked for and are live.
+    pub clusters: usize,
+    /// The same of route configurations.
+    pub routes: usize,
+    /// What somebody waits for.
+    pub warming: usize,
+    /// What was asked for and is not to be had.
+    pub missing: usize,
+    /// Clusters that are named by listeners or routes, and that nobody has needed.
+    pub cold: usize,
+    /// Questions of data threads so far.
+    pub asked: u64,
+    /// What was let go so far, because nobody used it.
+    pub expired: u64,
 }
 
 /// The same of one kind of resources.

@@ -64,6 +64,9 @@ pub(crate) enum Kind {
     /// The route's cluster is gone; the route says with which status that is answered.
     #[error("no cluster")]
     NoCluster(StatusCode),
+    /// The route or its cluster has to be asked for, and too much waits for that already.
+    #[error("too much waits for the configuration")]
+    NotHeld,
     /// Too much is asked of the cluster, as its assignment says. `all`: every request is dropped.
     #[error("dropped: the cluster is overloaded")]
     Overload { all: bool },
@@ -119,7 +122,7 @@ impl ProxyError {
             Kind::NoRoute | Kind::NoPath => StatusCode::NOT_FOUND,
             Kind::NoCluster(status) => *status,
             Kind::Upstream(StreamError::Malformed(_) | StreamError::HeadTooLarge) => StatusCode::BAD_GATEWAY,
-            Kind::Overload { .. } | Kind::NoEndpoint | Kind::Connect(_) | Kind::Upstream(_) => {
+            Kind::NotHeld | Kind::Overload { .. } | Kind::NoEndpoint | Kind::Connect(_) | Kind::Upstream(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Kind::Timeout | Kind::Idle { request_complete: true } => StatusCode::GATEWAY_TIMEOUT,
@@ -142,6 +145,7 @@ impl ProxyError {
             Kind::Idle { .. } => "stream timeout".into(),
             Kind::Overload { all: true } => "unconditional drop overload".into(),
             Kind::Overload { all: false } => "drop overload".into(),
+            Kind::NotHeld => "overflow".into(),
             Kind::NoEndpoint => "no healthy upstream".into(),
             Kind::Timeout => "upstream request timeout".into(),
             Kind::Connect(error) => match error {
@@ -175,6 +179,7 @@ impl ProxyError {
             Kind::NoCluster(_) => "NC",
             Kind::Overload { all: true } => "UDO",
             Kind::Overload { all: false } => "DO",
+            Kind::NotHeld => "UO",
             Kind::NoEndpoint => "UH",
             Kind::Connect(_) => "UF",
             Kind::Upstream(StreamError::Reset(_)) => "UR",

@@ -9,10 +9,11 @@ use tokio::net::TcpStream;
 use crate::model::flow::{Direction, Steering};
 use crate::proxy::connection::Connection;
 use crate::proxy::detect::ServerFirst;
+use crate::proxy::hold::{NotHeld, Patience};
 use crate::proxy::serve::refuse;
 use crate::proxy::tcp::{self, CopyError, Progress, Speaker};
 use crate::proxy::worker::Worker;
-use crate::snapshot::{Snapshot, TcpChain};
+use crate::snapshot::{Cold, Snapshot, TcpChain};
 use crate::telemetry::{ConnectionGuard, Destination, Protocol, TcpGuard, Tier};
 use crate::transport::Target;
 
@@ -23,8 +24,19 @@ const PASSTHROUGH_IDLE_TIMEOUT: Duration = Duration::from_hours(1);
 
 /// Carries a connection to one of a TCP proxy's clusters.
 pub(super) async fn proxy(worker: &Worker, snapshot: &Snapshot, connection: Connection, chain: &TcpChain) {
-    let Some(cluster) = snapshot.cluster(chain.clusters.pick(worker.random())) else {
-        return refuse(&connection);
+    let slot = chain.clusters.pick(worker.random());
+    let held;
+    let mut snapshot = snapshot;
+    if snapshot.is_cold(Cold::Cluster(slot)) {
+        // Boxed: hardly any connection comes here.
+        held = match Box::pin(worker.hold(Cold::Cluster(slot), &mut Patience::default())).await {
+            Ok(snapshot) => snapshot,
+            Err(why) => return no_cluster(worker, &connection, if why == NotHeld::Full { "UO" } else { "NC" }),
+        };
+        snapshot = &held;
+    }
+    let Some(cluster) = snapshot.cluster(slot) else {
+        return no_cluster(worker, &connection, "NC");
     };
     let client = chain.config.by_client.then(|| connection.origin.known_as());
     let Some(endpoint) = worker.pick(cluster, client) else {
@@ -42,6 +54,13 @@ pub(super) async fn proxy(worker: &Worker, snapshot: &Snapshot, connection: Conn
         idle_timeout: chain.config.idle_timeout,
     };
     carry(worker, connection, leg).await;
+}
+
+/// There is no cluster: counted as the agent's answer, which is a reset.
+fn no_cluster(worker: &Worker, connection: &Connection, label: &'static str) {
+    tracing::debug!(peer = %connection.origin.peer, label, "no cluster");
+    worker.telemetry.edge(&connection.origin.source, Destination::Agent).error(label);
+    refuse(connection);
 }
 
 /// Carries a connection to where it wanted to go.

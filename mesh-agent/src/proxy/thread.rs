@@ -175,6 +175,7 @@ mod tests {
             telemetry: telemetry.worker(index),
             drain: watcher.clone(),
             server_first: Arc::default(),
+            asker: None,
         };
         let running = Arc::new(AtomicUsize::new(0));
         let spawn = |name: String, work: Box<dyn FnOnce() + Send>| {

@@ -14,6 +14,7 @@ use crate::model::endpoint::Endpoint;
 use crate::model::flow::{Direction, Pod, Steering};
 use crate::proxy::connection::Origin;
 use crate::proxy::detect::ServerFirst;
+use crate::proxy::hold::{Asker, Holds};
 use crate::proxy::http::thread::HttpThread;
 use crate::proxy::tcp::Scratch;
 use crate::snapshot::{LiveCluster, Reader, Snapshot};
@@ -33,6 +34,8 @@ pub struct Tools {
     pub drain: Watcher,
     /// Which servers speak first; shared by all threads.
     pub server_first: Arc<ServerFirst>,
+    /// How to ask for what is cold, if anything can be.
+    pub asker: Option<Asker>,
 }
 
 /// One data thread's state. Borrowed for the length of a statement, never across an `await`.
@@ -45,6 +48,8 @@ pub(super) struct Worker {
     pub(super) steering: Option<Arc<dyn Steering>>,
     pub(super) server_first: Arc<ServerFirst>,
     pub(super) scratch: Scratch,
+    /// What waits for the configuration.
+    pub(super) holds: Holds,
     /// What this thread's HTTP connections share.
     pub(super) http: HttpThread,
     snapshots: RefCell<Reader>,
@@ -63,6 +68,7 @@ impl Worker {
             steering: tools.steering,
             server_first: tools.server_first,
             scratch: Scratch::default(),
+            holds: Holds::new(tools.asker),
             http: HttpThread::default(),
             snapshots: RefCell::new(tools.snapshots),
             balancers: RefCell::default(),
@@ -88,6 +94,7 @@ impl Worker {
 
     /// The cluster's endpoint whose turn it is, or that is `client`'s where that is to decide.
     pub(super) fn pick(&self, cluster: &LiveCluster, client: Option<IpAddr>) -> Option<Arc<Endpoint>> {
+        cluster.touch();
         self.balancers.borrow_mut().pick(cluster, client, self.random())
     }
 

@@ -6,6 +6,7 @@
 //! knows the time, gives it up. All that one call changes goes live at once.
 
 mod cluster;
+mod demand;
 mod listener;
 mod route;
 mod waiting;
@@ -22,6 +23,8 @@ use crate::route::RouteTable;
 use crate::snapshot::slots::Slots;
 use crate::snapshot::{ClusterSlot, EndpointSet, Listeners, LiveCluster, Rejected, RouteSlot, Snapshot};
 use cluster::Service;
+use demand::Demand;
+pub use demand::Demanded;
 use listener::{Claim, Configured, Known};
 use route::Discovered;
 use waiting::{Waiter, Waiting};
@@ -47,6 +50,12 @@ pub enum Change {
     Resolved(ClusterName, Arc<EndpointSet>),
     /// It is not waited for any longer: what needs it goes live without. If it comes later, it is used.
     GiveUp(Need),
+    /// Somebody needs it. For what can be asked for on demand.
+    Demand(Need),
+    /// It was sent, and is refused: whoever needs it need not wait.
+    Refused(Need),
+    /// Nobody has needed it for a while.
+    Rest(Need),
 }
 
 /// What became of some changes.
@@ -83,6 +92,7 @@ pub struct Builder {
     /// How many listeners there have been; they keep their order.
     count: u64,
     waiting: Waiting,
+    demand: Option<Demand>,
 }
 
 /// What one call of [`Builder::apply`] gathers.
@@ -110,10 +120,16 @@ impl Builder {
                 Change::Put(Resource::UdpListener(config)) => self.put_listener(Configured::Udp(config), &mut round),
                 Change::Put(Resource::Route(config)) => self.put_routes(config, &mut round),
                 Change::Resolved(cluster, endpoints) => self.put_resolved(&cluster, endpoints, &mut round),
-                Change::GiveUp(need) => round.ready.extend(self.waiting.give_up(need)),
-                Change::Remove(ResourceKind::Cluster, name) => self.remove_cluster(&name.into(), &mut round),
+                Change::GiveUp(need) => self.give_up(need, &mut round),
+                Change::Demand(need) => self.demand(&need, &mut round),
+                Change::Refused(need) => self.miss(&need, &mut round),
+                Change::Rest(need) => self.rest(&need, &mut round),
+                Change::Remove(ResourceKind::Cluster, name) => {
+                    self.remove_cluster(&ClusterName::from(Arc::clone(&name)), &mut round);
+                    self.miss(&Need { kind: ResourceKind::Cluster, name }, &mut round);
+                }
                 Change::Remove(ResourceKind::Listener, name) => self.remove_listener(&name.into(), &mut round),
-                Change::Remove(kind, name) => round.ready.extend(self.waiting.give_up(Need { kind, name })),
+                Change::Remove(kind, name) => self.give_up(Need { kind, name }, &mut round),
             }
             while let Some(waiter) = round.ready.pop() {
                 match waiter {
@@ -124,6 +140,16 @@ impl Builder {
             }
         }
         self.finish(round)
+    }
+
+    /// Nobody need wait for it any longer.
+    fn give_up(&mut self, need: Need, round: &mut Round) {
+        self.miss(&need, round);
+        // Endpoints that were asked for with their cluster: it has not come yet, and is not to wait when it does.
+        if self.lacks_endpoints(&need) {
+            self.waiting.do_without(need.clone());
+        }
+        round.ready.extend(self.waiting.give_up(need));
     }
 
     fn finish(&mut self, round: Round) -> Applied {
@@ -151,6 +177,7 @@ impl Builder {
             listeners: Arc::clone(&self.listeners),
             clusters: self.clusters.clone(),
             routes: self.routes.clone(),
+            cold: self.demand.as_ref().map(|demand| Arc::clone(&demand.marks)).unwrap_or_default(),
         }
     }
 
@@ -210,26 +237,47 @@ impl Builder {
     fn source(&self, need: &Need) -> Option<ConfigSource> {
         match need.kind {
             ResourceKind::Endpoints => self.services.get(&need.name).map(|service| service.source.clone()),
-            ResourceKind::Route => {
+            ResourceKind::Route if self.demand.as_ref().is_none_or(|demand| demand.wants(need)) => {
                 self.discovered.get(&RouteConfigName::from(&*need.name)).map(|routes| routes.source.clone())
             }
+            ResourceKind::Cluster => self.demand.as_ref()?.source(need).cloned(),
             _ => None,
         }
     }
 
     /// The slot of a cluster's name, which it keeps.
     fn cluster_slot(&mut self, name: &ClusterName) -> ClusterSlot {
+        if let Some(slot) = self.cluster_slots.get(name) {
+            return *slot;
+        }
         let next = u32::try_from(self.cluster_slots.len()).expect("fewer than 2^32 cluster names in one process");
-        *self.cluster_slots.entry(name.clone()).or_insert(ClusterSlot(next))
+        let slot = ClusterSlot(next);
+        self.cluster_slots.insert(name.clone(), slot);
+        if let Some(demand) = &mut self.demand {
+            demand.named_cluster(name, slot);
+        }
+        slot
     }
 
     fn route_slot(&mut self, name: &RouteConfigName) -> RouteSlot {
+        if let Some(slot) = self.route_slots.get(name) {
+            return *slot;
+        }
         let next = u32::try_from(self.route_slots.len()).expect("fewer than 2^32 names of routes in one process");
-        *self.route_slots.entry(name.clone()).or_insert(RouteSlot(next))
+        self.route_slots.insert(name.clone(), RouteSlot(next));
+        if let Some(demand) = &mut self.demand {
+            demand.named_routes(name);
+        }
+        RouteSlot(next)
     }
 
-    /// The first of these clusters that is still waited for.
-    fn missing_cluster<'c>(&self, mut names: impl Iterator<Item = &'c ClusterName>) -> Option<Need> {
+    /// The first of these clusters that has to be waited for: none, where whoever needs one can ask.
+    fn missing_cluster<'c>(&self, names: impl Iterator<Item = &'c ClusterName>) -> Option<Need> {
+        if self.demand.is_some() { None } else { self.absent_cluster(names) }
+    }
+
+    /// The first of these clusters that is not there, and not given up.
+    fn absent_cluster<'c>(&self, mut names: impl Iterator<Item = &'c ClusterName>) -> Option<Need> {
         names.find_map(|name| {
             let need = Need { kind: ResourceKind::Cluster, name: name.shared() };
             (self.live_cluster(name).is_none() && !self.waiting.has_given_up(&need)).then_some(need)
@@ -247,7 +295,7 @@ impl Change {
             // Before the routes themselves: only those are taken that a listener asks for.
             Self::Put(Resource::Listener(_) | Resource::UdpListener(_)) => 3,
             Self::Put(Resource::Route(_)) => 4,
-            Self::GiveUp(_) => 5,
+            Self::GiveUp(_) | Self::Demand(_) | Self::Refused(_) | Self::Rest(_) => 5,
             Self::Remove(..) => 6,
         }
     }

@@ -1,5 +1,6 @@
 //! Building: what is resolved, what is rejected, what is shared.
 
+mod demand;
 mod warming;
 
 use std::collections::HashMap;

@@ -2,10 +2,10 @@
 
 use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::model::figures::Figures;
-use crate::model::management::Standing;
+use crate::model::management::{OnDemand, Standing};
 use crate::telemetry::edge::{Destination, EdgeTotals, Source};
 use crate::telemetry::view::CLASSES;
 use crate::telemetry::{KernelCounter, Protocol, Telemetry};
@@ -33,6 +33,9 @@ pub(super) fn render(telemetry: &Telemetry) -> String {
     }
     if let Some(standing) = telemetry.management.get().and_then(|read| read()) {
         management(&mut text, &standing);
+        if let Some(now) = &standing.on_demand {
+            on_demand(&mut text, telemetry, now);
+        }
     }
     text.0
 }
@@ -60,6 +63,28 @@ fn management(text: &mut Text, standing: &Standing) {
         let at = it.at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok()).unwrap_or_default();
         text.sample("xds_last_update_timestamp_seconds", &labels, at.as_secs());
     }
+}
+
+fn on_demand(text: &mut Text, telemetry: &Telemetry, now: &OnDemand) {
+    text.family("on_demand_resources", "gauge", "What was asked for because somebody needs it, and what could be.");
+    let states =
+        [("live", now.clusters + now.routes), ("warming", now.warming), ("missing", now.missing), ("cold", now.cold)];
+    for (state, count) in states {
+        text.sample("on_demand_resources", &[("state", state)], count);
+    }
+    text.single("on_demand_asked_total", "counter", "Clusters and routes that were needed and not there.", now.asked);
+    text.single(
+        "on_demand_expired_total",
+        "counter",
+        "Clusters and routes let go, because nobody used them.",
+        now.expired,
+    );
+    let held = telemetry.sum(|c| &c.held);
+    text.single("on_demand_held_total", "counter", "Requests and connections that were held meanwhile.", held);
+    let seconds = Duration::from_nanos(telemetry.sum(|c| &c.held_nanos)).as_secs_f64();
+    text.single("on_demand_held_seconds_total", "counter", "For how long they were held.", seconds);
+    let refused = telemetry.sum(|c| &c.not_held);
+    text.single("on_demand_overflow_total", "counter", "Those that found no place to be held.", refused);
 }
 
 fn figures(text: &mut Text, Figures { maps, programs }: &Figures) {

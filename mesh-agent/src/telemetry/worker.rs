@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::telemetry::connections::{Connection, ConnectionGuard, ConnectionInfo};
 use crate::telemetry::edge::{Destination, Edge, Source};
@@ -73,6 +74,9 @@ pub(super) struct Counters {
     pub(super) malformed_requests: AtomicU64,
     pub(super) passthrough_connections: AtomicU64,
     pub(super) edges_overflowed: AtomicU64,
+    pub(super) held: AtomicU64,
+    pub(super) held_nanos: AtomicU64,
+    pub(super) not_held: AtomicU64,
 }
 
 impl WorkerTelemetry {
@@ -112,6 +116,18 @@ impl WorkerTelemetry {
     /// A client stayed silent for as long as it may, so its protocol was not found.
     pub fn detection_timed_out(&self) {
         self.shard.counters.detection_timeouts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request or connection has been held for so long, because what it needs had to be asked for.
+    pub fn held(&self, time: Duration) {
+        self.shard.counters.held.fetch_add(1, Ordering::Relaxed);
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.shard.counters.held_nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// One was refused instead, because there was no room.
+    pub fn not_held(&self) {
+        self.shard.counters.not_held.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A request was refused because it is malformed.

@@ -258,7 +258,9 @@ impl<R> Running<R> {
                 Err(text) => refused.push(Fault { name: Some(incoming.name), text }),
             }
         }
-        let reply = self.deliver(News::Update { kind, version: version.clone(), changed, removed }).await?;
+        let unusable = faults.iter().chain(&refused).filter_map(|fault| fault.name.clone()).collect();
+        let news = News::Update { kind, version: version.clone(), changed, removed, refused: unusable };
+        let reply = self.deliver(news).await?;
         refused.extend(reply.refused.iter().cloned());
         let refusals: Vec<_> = faults.iter().chain(&refused).take(MOST_SHOWN).map(ToString::to_string).collect();
         let refusal = (!refusals.is_empty()).then(|| refusals.join("; "));

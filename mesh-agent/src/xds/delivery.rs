@@ -32,6 +32,8 @@ pub enum News<R> {
         changed: Vec<(Name, R)>,
         /// What is gone.
         removed: Vec<Name>,
+        /// What was refused already, as far as it has a name. The server will hear of it.
+        refused: Vec<Name>,
     },
     /// Resources that are taken not to exist.
     Missing(Vec<Missing>),

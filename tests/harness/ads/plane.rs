@@ -42,6 +42,7 @@ struct State {
     resources: BTreeMap<&'static str, Resources>,
     versions: HashMap<&'static str, u64>,
     held: BTreeSet<&'static str>,
+    subscribed: BTreeMap<&'static str, Subscribed>,
     answers: Vec<Answer>,
     /// Since when each node has answered all that there is for it.
     quiet: HashMap<String, Instant>,
@@ -49,6 +50,23 @@ struct State {
     /// Streams of an older generation are broken off.
     generation: u64,
     over: bool,
+}
+
+/// What clients want by name of a kind.
+#[derive(Debug, Default)]
+struct Subscribed {
+    now: BTreeSet<String>,
+    /// How often each name was asked for that had not been wanted before.
+    times: HashMap<String, usize>,
+}
+
+impl Subscribed {
+    fn change(&mut self, before: &BTreeSet<String>, now: &BTreeSet<String>) {
+        for name in now.difference(before) {
+            *self.times.entry(name.clone()).or_default() += 1;
+        }
+        self.now.clone_from(now);
+    }
 }
 
 /// What a client said about a response, or a first request.
@@ -161,6 +179,19 @@ impl Plane {
             .with_context(|| format!("no answer to version {version} of {kind}"))
     }
 
+    /// What the client wants by name of a kind. For one client.
+    #[must_use]
+    pub fn subscribed(&self, kind: &'static str) -> Vec<String> {
+        self.shared.lock().subscribed.get(kind).map(|it| it.now.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// How often the client began to want a resource.
+    #[must_use]
+    pub fn times_asked(&self, kind: &'static str, name: &str) -> usize {
+        let state = self.shared.lock();
+        state.subscribed.get(kind).and_then(|it| it.times.get(name)).copied().unwrap_or(0)
+    }
+
     /// How many streams were opened so far.
     #[must_use]
     pub fn streams(&self) -> u64 {
@@ -266,7 +297,10 @@ impl Shared {
         let is_first = !clients.contains_key(kind);
         let version = asked.nonce.split('-').next().and_then(|it| it.parse().ok());
         let refusal = asked.refusal.clone();
-        clients.entry(kind).or_default().hear(asked, is_first, is_delta);
+        let client = clients.entry(kind).or_default();
+        let before = client.names.clone();
+        client.hear(asked, is_first, is_delta);
+        self.lock().subscribed.entry(kind).or_default().change(&before, &client.names);
         if let Some(version) = version {
             let answer = Answer { node: node.to_owned(), type_url: kind.to_owned(), version, refusal };
             self.lock().answers.push(answer);

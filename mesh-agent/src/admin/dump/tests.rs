@@ -43,6 +43,13 @@ fn as_bootstrap(dump: &Value) -> Value {
     };
     let mut file = bootstrap["bootstrap"].clone();
     file["mesh"] = dump["mesh"].clone();
+    // Whom things come from is not dumped; without anybody nothing can come on demand.
+    let ads = json!({ "ads": {}, "resource_api_version": "V3" });
+    let server = json!({ "google_grpc": { "target_uri": "plane:15010", "stat_prefix": "xds" } });
+    file["dynamic_resources"] = json!({
+        "ads_config": { "api_type": "DELTA_GRPC", "transport_api_version": "V3", "grpc_services": [server] },
+        "cds_config": ads,
+    });
     file["static_resources"] = json!({
         "clusters": pick(clusters, "static_clusters", "cluster"),
         "listeners": pick(listeners, "static_listeners", "listener"),

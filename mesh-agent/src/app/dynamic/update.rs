@@ -14,6 +14,16 @@ use crate::snapshot::{Applied, Change, Need};
 use crate::xds::delivery::{Reply, Want, Wish};
 use crate::xds::session::{Fault, Name};
 
+/// What a response changes.
+#[derive(Debug)]
+pub(super) struct Update {
+    pub(super) kind: ResourceKind,
+    pub(super) changed: Vec<(Name, Resource)>,
+    pub(super) removed: Vec<Name>,
+    /// What was refused already.
+    pub(super) refused: Vec<Name>,
+}
+
 /// What a server may not change.
 #[derive(Debug)]
 pub(super) struct Limits {
@@ -36,13 +46,8 @@ impl Limits {
     }
 
     /// Makes an update live.
-    pub(super) fn update(
-        &self,
-        kind: ResourceKind,
-        changed: Vec<(Name, Resource)>,
-        removed: Vec<Name>,
-        live: &mut Live,
-    ) -> Reply {
+    pub(super) fn update(&self, update: Update, live: &mut Live) -> Reply {
+        let Update { kind, changed, removed, refused: unreadable } = update;
         let mut refused = Vec::new();
         let mut changes = Vec::with_capacity(changed.len() + removed.len());
         let mut offered = Vec::new();
@@ -54,10 +59,12 @@ impl Limits {
                 }
                 Err(what) => {
                     let text = format!("{} {name:?}: {what}", kind.noun());
+                    changes.push(Change::Refused(Need { kind, name: Arc::clone(&name) }));
                     refused.push(Fault { name: Some(name), text });
                 }
             }
         }
+        changes.extend(unreadable.into_iter().map(|name| Change::Refused(Need { kind, name })));
         for name in removed {
             live.forget(kind, &name);
             changes.push(Change::Remove(kind, name));

@@ -76,6 +76,7 @@ fn worker(watcher: drain::Watcher) -> Rc<Worker> {
         telemetry: Telemetry::new(1).worker(0),
         drain: watcher,
         server_first: Arc::default(),
+        asker: None,
     };
     Rc::new(Worker::new(tools, 1))
 }

@@ -18,6 +18,7 @@ use std::task::{Context, Poll};
 use crate::model::endpoint::Endpoint;
 use crate::model::route::{Forward, HostRewrite};
 use crate::proxy::error::{Kind, ProxyError};
+use crate::proxy::hold::{NotHeld, Patience};
 use crate::proxy::http::body::{Duplex, StreamError};
 use crate::proxy::http::exchange::clock::Clock;
 use crate::proxy::http::exchange::link::Destination;
@@ -27,7 +28,7 @@ use crate::proxy::http::name::Name;
 use crate::proxy::http::path;
 use crate::proxy::http::session::Session;
 use crate::route::{CompiledRoute, Outcome, location};
-use crate::snapshot::Drop;
+use crate::snapshot::{Cold, Drop};
 use crate::telemetry::Edge;
 
 pub(super) use answer::refuse;
@@ -122,25 +123,53 @@ async fn attempt<D: Downstream>(
     if config.normalize_path || config.merge_slashes {
         path::normalize(config, &mut heads.request)?;
     }
-    let snapshot = session.worker.snapshot();
-    let route = chain.table(&snapshot).find(&heads.request);
-    if upgrade && !upgrade_allowed(&config.upgrades, route, &heads.request) {
-        return Err(ProxyError::client(Kind::Upgrade));
-    }
-    let route = route.ok_or(ProxyError::agent(Kind::NoRoute))?;
-    let (clusters, forward) = match &route.outcome {
-        Outcome::Forward { clusters, config } => (clusters, config),
-        Outcome::Respond(response) => {
-            return answer::direct(session, client, heads, response, &mut progress.answered).await;
-        }
-        Outcome::Redirect(redirect) => {
-            let location = location(redirect, &route.matches.path, &heads.request);
-            return answer::redirect(session, client, heads, redirect.status, &location, &mut progress.answered).await;
-        }
+    let mut snapshot = session.worker.snapshot();
+    let mut patience = Patience::default();
+    let random = session.worker.random();
+    // Again with the next snapshot, if something had to be waited for: a request sees one snapshot.
+    let (route, forward, cluster) = loop {
+        let (cold, otherwise) = match chain.table(&snapshot) {
+            Err(cold) => (cold, Kind::NoRoute),
+            Ok(table) => {
+                let route = table.find(&heads.request);
+                if upgrade && !upgrade_allowed(&config.upgrades, route, &heads.request) {
+                    return Err(ProxyError::client(Kind::Upgrade));
+                }
+                let route = route.ok_or(ProxyError::agent(Kind::NoRoute))?;
+                let (clusters, forward) = match &route.outcome {
+                    Outcome::Forward { clusters, config } => (clusters, config),
+                    Outcome::Respond(response) => {
+                        return answer::direct(session, client, heads, response, &mut progress.answered).await;
+                    }
+                    Outcome::Redirect(redirect) => {
+                        let location = location(redirect, &route.matches.path, &heads.request);
+                        return answer::redirect(
+                            session,
+                            client,
+                            heads,
+                            redirect.status,
+                            &location,
+                            &mut progress.answered,
+                        )
+                        .await;
+                    }
+                };
+                let slot = clusters.pick(random);
+                let missing = Kind::NoCluster(forward.cluster_not_found);
+                match snapshot.cluster(slot) {
+                    Some(cluster) => break (route, forward, cluster),
+                    None if snapshot.is_cold(Cold::Cluster(slot)) => (Cold::Cluster(slot), missing),
+                    None => return Err(ProxyError::agent(missing)),
+                }
+            }
+        };
+        // Boxed: hardly any request comes here.
+        snapshot = match Box::pin(session.worker.hold(cold, &mut patience)).await {
+            Ok(snapshot) => snapshot,
+            Err(NotHeld::Late) => return Err(ProxyError::agent(otherwise)),
+            Err(NotHeld::Full) => return Err(ProxyError::agent(Kind::NotHeld)),
+        };
     };
-    let cluster = snapshot
-        .cluster(clusters.pick(session.worker.random()))
-        .ok_or(ProxyError::agent(Kind::NoCluster(forward.cluster_not_found)))?;
     progress.edge = Some(session.edge(cluster));
     progress.clock.route(forward, config);
     if let Some(drop) = cluster.endpoints.drops(session.worker.random()) {

@@ -37,6 +37,7 @@ impl Builder {
         if let Some(superseded) = self.warming.insert(name.clone(), cluster) {
             self.leave_service(&superseded, round);
         }
+        self.settle_guess(&name, round);
         self.waiting.release(&Waiter::Cluster(name.clone()));
         self.try_cluster(&name, round);
     }
@@ -113,18 +114,25 @@ impl Builder {
         }
     }
 
+    /// Whether these are endpoints that were asked for and have not come.
+    pub(super) fn lacks_endpoints(&self, need: &Need) -> bool {
+        let is_empty = |service: &Service| service.assignment.is_none();
+        need.kind == ResourceKind::Endpoints && self.services.get(&need.name).is_some_and(is_empty)
+    }
+
     pub(super) fn live_cluster(&self, name: &ClusterName) -> Option<&Arc<LiveCluster>> {
         self.clusters.get(self.cluster_slots.get(name)?.index())
     }
 
     fn set_live(&mut self, config: Arc<Cluster>, endpoints: Arc<EndpointSet>, round: &mut Round) {
         let slot = self.cluster_slot(&config.name);
-        self.clusters.set(slot.index(), Some(Arc::new(LiveCluster { slot, config, endpoints })));
+        let used = self.demand.as_ref().and_then(|demand| demand.used(&config.name));
+        self.clusters.set(slot.index(), Some(Arc::new(LiveCluster { slot, config, endpoints, used })));
         round.clusters.push(slot);
         round.is_changed = true;
     }
 
-    fn use_service(&mut self, eds: &Eds, user: &ClusterName, round: &mut Round) {
+    pub(super) fn use_service(&mut self, eds: &Eds, user: &ClusterName, round: &mut Round) {
         let need = Need { kind: ResourceKind::Endpoints, name: Arc::clone(&eds.service) };
         round.touched.entry(need).or_insert(self.services.contains_key(&eds.service));
         let service = self.services.entry(Arc::clone(&eds.service));
@@ -134,9 +142,14 @@ impl Builder {
 
     /// `cluster` is used no longer; nor are the endpoints, if it was the last that asked for them.
     fn leave_service(&mut self, cluster: &Cluster, round: &mut Round) {
-        let Some(Eds { service: name, .. }) = eds(cluster) else { return };
+        if let Some(Eds { service, .. }) = eds(cluster) {
+            self.leave_endpoints(service, &cluster.name, round);
+        }
+    }
+
+    pub(super) fn leave_endpoints(&mut self, name: &Arc<str>, user: &ClusterName, round: &mut Round) {
         let Some(service) = self.services.get_mut(name) else { return };
-        if let Some(index) = service.users.iter().position(|user| *user == cluster.name) {
+        if let Some(index) = service.users.iter().position(|other| other == user) {
             service.users.remove(index);
         }
         if service.users.is_empty() {

@@ -47,11 +47,11 @@ impl Builder {
         if known.pending.as_ref().or(live.as_ref()) == Some(&config) {
             return;
         }
-        self.use_routes_of(&config, round);
+        self.use_what_is_needed_by(&config, round);
         let Some(known) = self.known.get_mut(&name) else { return };
         let superseded = known.pending.replace(config);
         if let Some(superseded) = superseded {
-            self.leave_routes_of(&superseded, round);
+            self.leave_what_was_needed_by(&superseded, round);
         }
         self.waiting.release(&Waiter::Listener(name.clone()));
         self.try_listener(&name, round);
@@ -71,7 +71,7 @@ impl Builder {
                 let before = known.live.replace(live);
                 if let Some(before) = before.map(|before| before.config()) {
                     self.claims.remove(&before.claim());
-                    self.leave_routes_of(&before, round);
+                    self.leave_what_was_needed_by(&before, round);
                 }
                 self.claims.insert(config.claim(), name.clone());
                 round.listeners_changed = true;
@@ -80,7 +80,7 @@ impl Builder {
                 if known.live.is_none() {
                     self.known.remove(name);
                 }
-                self.leave_routes_of(&config, round);
+                self.leave_what_was_needed_by(&config, round);
                 round.rejected.push(rejected);
             }
         }
@@ -90,11 +90,11 @@ impl Builder {
         let Some(known) = self.known.remove(name) else { return };
         self.waiting.release(&Waiter::Listener(name.clone()));
         if let Some(config) = known.pending {
-            self.leave_routes_of(&config, round);
+            self.leave_what_was_needed_by(&config, round);
         }
         if let Some(config) = known.live.map(|live| live.config()) {
             self.claims.remove(&config.claim());
-            self.leave_routes_of(&config, round);
+            self.leave_what_was_needed_by(&config, round);
             round.listeners_changed = true;
         }
     }
@@ -123,7 +123,7 @@ impl Builder {
                 },
                 NetworkFilter::Tcp(tcp) => self.missing_cluster(tcp.clusters.iter().map(|cluster| &cluster.name)),
             }),
-            Configured::Udp(config) => self.missing_cluster([&config.proxy.cluster].into_iter()),
+            Configured::Udp(config) => self.absent_cluster([&config.proxy.cluster].into_iter()),
         }
     }
 
@@ -175,7 +175,8 @@ impl Builder {
                     RouteSource::Discovered(rds) => {
                         let slot = self.route_slot(&rds.name);
                         let first = self.routes.get(slot.index()).cloned().unwrap_or_default();
-                        Routes::Discovered { slot, first }
+                        let used = self.discovered.get(&rds.name).and_then(|routes| routes.used.clone());
+                        Routes::Discovered { slot, first, used }
                     }
                 };
                 LiveFilter::Http(Arc::new(HttpChain { config: Arc::clone(config), routes }))
@@ -193,16 +194,18 @@ impl Builder {
         Ok(LiveChain { matches: chain.matches.clone(), authorization: chain.authorization.clone(), filter })
     }
 
-    fn use_routes_of(&mut self, config: &Configured, round: &mut Round) {
+    fn use_what_is_needed_by(&mut self, config: &Configured, round: &mut Round) {
         for rds in config.discovered() {
             self.use_routes(&rds.name, &rds.source, config.name(), round);
         }
+        self.pin(config, round);
     }
 
-    fn leave_routes_of(&mut self, config: &Configured, round: &mut Round) {
+    fn leave_what_was_needed_by(&mut self, config: &Configured, round: &mut Round) {
         for rds in config.discovered() {
             self.leave_routes(&rds.name, config.name(), round);
         }
+        self.unpin(config);
     }
 }
 

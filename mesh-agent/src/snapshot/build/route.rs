@@ -7,9 +7,10 @@ use crate::model::name::{ListenerName, RouteConfigName};
 use crate::model::resource::ResourceKind;
 use crate::model::route::RouteConfig;
 use crate::route::RouteTable;
-use crate::snapshot::Rejected;
+use crate::snapshot::build::demand::Demand;
 use crate::snapshot::build::waiting::Waiter;
 use crate::snapshot::build::{Builder, Need, Round};
+use crate::snapshot::{Rejected, Use};
 
 /// Routes that some listener asks for by name.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(super) struct Discovered {
     pending: Option<Arc<RouteConfig>>,
     /// Listeners, live or pending, that use them; one may stand here more than once.
     users: Vec<ListenerName>,
+    /// When they were used last, if that matters.
+    pub(super) used: Option<Arc<Use>>,
 }
 
 impl Builder {
@@ -50,14 +53,17 @@ impl Builder {
                 round.is_changed = true;
                 round.ready.extend(self.waiting.arrived(&need(name)));
             }
-            Err(source) => round.rejected.push(Rejected::RouteConfig { name: name.clone(), source }),
+            Err(source) => {
+                round.rejected.push(Rejected::RouteConfig { name: name.clone(), source });
+                self.miss(&need(name), round);
+            }
         }
     }
 
     /// What a listener needs before it can use these routes. `None`: nothing more.
     pub(super) fn missing_routes(&self, name: &RouteConfigName) -> Option<Need> {
         let is_live = self.discovered.get(name).is_some_and(|routes| routes.live.is_some());
-        Some(need(name)).filter(|need| !is_live && !self.waiting.has_given_up(need))
+        Some(need(name)).filter(|need| !is_live && self.demand.is_none() && !self.waiting.has_given_up(need))
     }
 
     pub(super) fn use_routes(
@@ -67,9 +73,15 @@ impl Builder {
         user: &ListenerName,
         round: &mut Round,
     ) {
-        round.touched.entry(need(name)).or_insert(self.discovered.contains_key(name));
-        let new = || Discovered { source: source.clone(), live: None, pending: None, users: Vec::new() };
-        self.discovered.entry(name.clone()).or_insert_with(new).users.push(user.clone());
+        round.touched.entry(need(name)).or_insert(self.source(&need(name)).is_some());
+        if let Some(routes) = self.discovered.get_mut(name) {
+            return routes.users.push(user.clone());
+        }
+        let used = self.demand.as_ref().map(Demand::new_use);
+        let routes = Discovered { source: source.clone(), live: None, pending: None, users: vec![user.clone()], used };
+        self.discovered.insert(name.clone(), routes);
+        let slot = self.route_slot(name);
+        self.mark_routes(slot, true, round);
     }
 
     /// A listener does not use these routes any longer; if it was the last, they are forgotten.
@@ -79,14 +91,26 @@ impl Builder {
             routes.users.remove(index);
         }
         if routes.users.is_empty() {
+            let was_wanted = self.source(&need(name)).is_some();
+            round.touched.entry(need(name)).or_insert(was_wanted);
+            self.forget_routes(name, round);
+            self.stop_wanting_routes(name);
             self.discovered.remove(name);
-            self.waiting.release(&Waiter::Route(name.clone()));
-            self.waiting.forget(&need(name));
             let slot = self.route_slot(name);
-            self.routes.set(slot.index(), None);
-            round.is_changed = true;
-            round.touched.entry(need(name)).or_insert(true);
+            self.mark_routes(slot, false, round);
         }
+    }
+
+    /// What is known of these routes is not known any longer.
+    pub(super) fn forget_routes(&mut self, name: &RouteConfigName, round: &mut Round) {
+        let Some(routes) = self.discovered.get_mut(name) else { return };
+        (routes.live, routes.pending) = (None, None);
+        self.waiting.release(&Waiter::Route(name.clone()));
+        self.waiting.forget(&need(name));
+        let slot = self.route_slot(name);
+        self.routes.set(slot.index(), None);
+        self.mark_routes(slot, true, round);
+        round.is_changed = true;
     }
 
     /// The table of these routes; a cluster that is not there has its slot all the same.

@@ -55,6 +55,11 @@ impl Waiting {
         waiters
     }
 
+    /// Whoever will need it need not wait, until it comes.
+    pub(super) fn do_without(&mut self, need: Need) {
+        self.given_up.insert(need);
+    }
+
     /// Nobody asks for `need` now: should somebody again, it is waited for again.
     pub(super) fn forget(&mut self, need: &Need) {
         self.given_up.remove(need);

@@ -11,9 +11,10 @@ use crate::model::flow::Direction;
 use crate::model::management::ConfigSource;
 use crate::model::resource::{Resource, ResourceKind as Kind};
 use crate::protobuf;
+use crate::route::RouteTable;
 use crate::snapshot::{Applied, Builder, Change, HttpChain, LiveFilter, Need, Snapshot};
 
-fn source() -> ConfigSource {
+pub(super) fn source() -> ConfigSource {
     ConfigSource { initial_fetch_timeout: Some(Duration::from_secs(15)) }
 }
 
@@ -21,22 +22,22 @@ fn eds(name: &str, service: &str) -> Arc<Cluster> {
     cluster(name, Discovery::Eds(Eds { service: service.into(), source: source() }))
 }
 
-fn put_cluster(name: &str, service: &str) -> Change {
+pub(super) fn put_cluster(name: &str, service: &str) -> Change {
     Change::Put(Resource::Cluster(eds(name, service)))
 }
 
-fn put_endpoints(service: &str, address: &str) -> Change {
+pub(super) fn put_endpoints(service: &str, address: &str) -> Change {
     let roster = Roster { endpoints: vec![endpoint(address)], ..Roster::default() };
     Change::Put(Resource::Endpoints(Arc::new(Assignment { name: service.into(), roster })))
 }
 
-fn read(kind: Kind, yaml: &str) -> Change {
+pub(super) fn read(kind: Kind, yaml: &str) -> Change {
     let tree = crate::file::yaml::parse(yaml).0.expect("YAML");
     let bytes = protobuf::tests::encode::encode(kind.message(), &tree);
     Change::Put(protobuf::resource(kind, &bytes).expect("a good resource"))
 }
 
-fn put_listener(name: &str, port: u16, routes: &str) -> Change {
+pub(super) fn put_listener(name: &str, port: u16, routes: &str) -> Change {
     read(
         Kind::Listener,
         &format!(
@@ -50,7 +51,7 @@ fn put_listener(name: &str, port: u16, routes: &str) -> Change {
     )
 }
 
-fn put_routes(name: &str, cluster: &str) -> Change {
+pub(super) fn put_routes(name: &str, cluster: &str) -> Change {
     read(
         Kind::Route,
         &format!(
@@ -60,11 +61,11 @@ fn put_routes(name: &str, cluster: &str) -> Change {
     )
 }
 
-fn remove(kind: Kind, name: &str) -> Change {
+pub(super) fn remove(kind: Kind, name: &str) -> Change {
     Change::Remove(kind, name.into())
 }
 
-fn need(kind: Kind, name: &str) -> Need {
+pub(super) fn need(kind: Kind, name: &str) -> Need {
     Need { kind, name: name.into() }
 }
 
@@ -72,11 +73,11 @@ fn waiting(builder: &Builder) -> Vec<String> {
     builder.waiting().map(|(kind, name, need)| format!("{kind} {name} for {} {}", need.kind, need.name)).collect()
 }
 
-fn wanted(applied: &Applied) -> Vec<String> {
+pub(super) fn wanted(applied: &Applied) -> Vec<String> {
     applied.wanted.iter().map(|(need, _)| format!("{} {}", need.kind, need.name)).collect()
 }
 
-fn unwanted(applied: &Applied) -> Vec<String> {
+pub(super) fn unwanted(applied: &Applied) -> Vec<String> {
     applied.unwanted.iter().map(|need| format!("{} {}", need.kind, need.name)).collect()
 }
 
@@ -87,11 +88,15 @@ fn addresses(snapshot: &Snapshot) -> Vec<String> {
 }
 
 /// The chain of the one HTTP listener.
-fn http(snapshot: &Snapshot) -> Arc<HttpChain> {
+pub(super) fn http(snapshot: &Snapshot) -> Arc<HttpChain> {
     match &snapshot.listeners()[0].chains[0].filter {
         LiveFilter::Http(chain) => Arc::clone(chain),
         LiveFilter::Tcp(_) => panic!("TCP"),
     }
+}
+
+fn table<'a>(chain: &'a HttpChain, snapshot: &'a Snapshot) -> &'a RouteTable {
+    chain.table(snapshot).expect("nothing is on demand")
 }
 
 #[test]
@@ -189,11 +194,11 @@ fn old_connections_take_new_routes_and_the_listener_stays_as_it_is() {
     let after = builder.apply(added).snapshot.expect("live");
     assert!(Arc::ptr_eq(&before.listeners()[0], &after.listeners()[0]));
     let chain = http(&before);
-    assert!(!std::ptr::eq(chain.table(&before), chain.table(&after)));
+    assert!(!std::ptr::eq(table(&chain, &before), table(&chain, &after)));
     // And a listener that is gone leaves its connections the routes they had.
     let gone = builder.apply(vec![remove(Kind::Listener, "l")]);
     assert_eq!(unwanted(&gone), ["RDS r"]);
-    assert!(chain.table(&gone.snapshot.expect("changed")).find(&crate::route::tests::get("/")).is_some());
+    assert!(table(&chain, &gone.snapshot.expect("changed")).find(&crate::route::tests::get("/")).is_some());
 }
 
 #[test]
@@ -201,10 +206,10 @@ fn a_listener_that_never_gets_its_routes_answers_without() {
     let mut builder = Builder::default();
     builder.apply(vec![put_listener("l", 80, "r")]);
     let snapshot = builder.apply(vec![Change::GiveUp(need(Kind::Route, "r"))]).snapshot.expect("live");
-    assert!(http(&snapshot).table(&snapshot).find(&crate::route::tests::get("/")).is_none());
+    assert!(table(&http(&snapshot), &snapshot).find(&crate::route::tests::get("/")).is_none());
     builder.apply(vec![put_routes("r", "c")]);
     let late = builder.apply(vec![Change::GiveUp(need(Kind::Cluster, "c"))]).snapshot.expect("live");
-    assert!(http(&late).table(&late).find(&crate::route::tests::get("/")).is_some());
+    assert!(table(&http(&late), &late).find(&crate::route::tests::get("/")).is_some());
 }
 
 #[test]

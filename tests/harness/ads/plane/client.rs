@@ -24,7 +24,7 @@ pub(super) enum Body {
 pub(super) struct Client {
     wildcard: bool,
     named: bool,
-    names: BTreeSet<String>,
+    pub(super) names: BTreeSet<String>,
     /// Name and version of what it has.
     sent: HashMap<String, u64>,
     /// Names to be answered even if nothing changed.

@@ -117,6 +117,7 @@ impl World {
             telemetry: telemetry.worker(0),
             drain: watcher,
             server_first: Arc::default(),
+            asker: None,
         };
         Self { worker: Rc::new(Worker::new(tools, 7)), chain: Arc::clone(chain), trigger, telemetry }
     }

@@ -1,0 +1,152 @@
+//! On demand, the control side: what data threads ask for becomes a subscription, and what nobody uses is let go.
+//!
+//! This is where time is: what is asked for has so long to come, and what is live so long to be used. A connection that is open, be it
+//! carried by the agent or by the kernel alone, is a use as well.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::model::config::Config;
+use crate::model::management::{ConfigSource, OnDemand};
+use crate::model::name::ClusterName;
+use crate::model::resource::ResourceKind;
+use crate::proxy::{Asked, Asker, asking};
+use crate::rollout::Rollout;
+use crate::snapshot::{Change, Clock, Cold, Need, Snapshot};
+use crate::telemetry::Telemetry;
+
+/// How long something that was asked for may take where the configuration would wait for ever: a client does not.
+const LONGEST: Duration = Duration::from_secs(15);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Demands {
+    asked: Asked,
+    asker: Asker,
+    patience: Duration,
+    ttl: u32,
+    clock: Clock,
+    started: Instant,
+    pending: HashMap<Cold, Pending>,
+    standing: Arc<Mutex<OnDemand>>,
+}
+
+/// Something that somebody waits for.
+#[derive(Debug)]
+struct Pending {
+    /// Until when it may come.
+    until: Instant,
+    /// It has been given up.
+    is_over: bool,
+}
+
+impl Demands {
+    /// If the configuration wants that: together with a rollout that knows of it.
+    pub(super) fn start(config: &Config) -> (Rollout, Option<Self>) {
+        let source = config.dynamic.as_ref().and_then(|dynamic| dynamic.clusters.as_ref());
+        let (Some(ttl), Some(source)) = (config.mesh.on_demand, source) else { return (Rollout::default(), None) };
+        let ConfigSource { initial_fetch_timeout } = source;
+        let patience = initial_fetch_timeout.unwrap_or(LONGEST).min(LONGEST);
+        let (asker, asked) = asking(patience);
+        let clock = Clock::default();
+        let rollout = Rollout::on_demand(source.clone(), clock.clone());
+        let ttl = u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX);
+        let (started, pending, standing) = (Instant::now(), HashMap::new(), Arc::default());
+        (rollout, Some(Self { asked, asker, patience, ttl, clock, started, pending, standing }))
+    }
+
+    /// How data threads ask.
+    pub(super) fn asker(&self) -> Asker {
+        self.asker.clone()
+    }
+
+    /// What is told of it.
+    pub(super) fn standing(&self) -> Arc<Mutex<OnDemand>> {
+        Arc::clone(&self.standing)
+    }
+
+    /// What is asked for next.
+    pub(super) async fn next(&mut self) -> Vec<Cold> {
+        self.asked.next().await
+    }
+
+    /// Somebody waits for these: what is to be changed.
+    pub(super) fn wait(&mut self, asked: Vec<Cold>, rollout: &Rollout) -> Vec<Change> {
+        let until = Instant::now() + self.patience;
+        let mut changes = Vec::new();
+        for cold in asked.into_iter().filter(|cold| rollout.current().is_cold(*cold)) {
+            self.pending.entry(cold).or_insert(Pending { until, is_over: false });
+            changes.extend(rollout.builder().name_of(cold).map(Change::Demand));
+        }
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner).asked += changes.len() as u64;
+        changes
+    }
+
+    /// Another snapshot is live: who waits for something in it goes on.
+    pub(super) fn settle(&mut self, snapshot: &Snapshot) {
+        let before = self.pending.len();
+        self.pending.retain(|cold, _| snapshot.is_cold(*cold));
+        if self.pending.len() < before {
+            self.asked.settle();
+        }
+    }
+
+    /// Time has passed: what is to be changed. To be called about once a second.
+    pub(super) fn tick(&mut self, rollout: &Rollout, telemetry: &Telemetry) -> Vec<Change> {
+        let now = Instant::now();
+        self.clock.set(u32::try_from(now.duration_since(self.started).as_secs()).unwrap_or(u32::MAX));
+        self.pending.retain(|_, pending| !pending.is_over);
+        let mut late = Vec::new();
+        for (cold, pending) in self.pending.iter_mut().filter(|(_, pending)| pending.until <= now) {
+            pending.is_over = true;
+            late.extend(rollout.builder().name_of(*cold));
+        }
+        for need in &late {
+            tracing::warn!(kind = %need.kind, name = %need.name, "needed, and not had in time; it is used if it comes later");
+        }
+        let unused = self.unused(rollout, telemetry);
+        for need in &unused {
+            tracing::debug!(kind = %need.kind, name = %need.name, "not used for a while, and let go");
+        }
+        self.count(rollout, unused.len());
+        late.into_iter().map(Change::GiveUp).chain(unused.into_iter().map(Change::Rest)).collect()
+    }
+
+    /// What nobody has used for so long. A connection that goes on uses its cluster.
+    fn unused(&self, rollout: &Rollout, telemetry: &Telemetry) -> Vec<Need> {
+        let is_idle = |used: &crate::snapshot::Use| used.idle() > self.ttl;
+        let idle: Vec<_> = rollout.builder().demanded().filter(|it| !it.is_pinned && is_idle(it.used)).collect();
+        if idle.is_empty() {
+            return Vec::new();
+        }
+        let open: HashSet<ClusterName> = telemetry.clusters_in_use();
+        let goes_on =
+            |need: &Need| need.kind == ResourceKind::Cluster && open.contains(&ClusterName::from(&*need.name));
+        let (used, unused): (Vec<_>, Vec<_>) = idle.into_iter().partition(|it| goes_on(it.need));
+        used.iter().for_each(|it| it.used.touch());
+        unused.into_iter().map(|it| it.need.clone()).collect()
+    }
+
+    fn count(&self, rollout: &Rollout, unused: usize) {
+        let (mut clusters, mut routes, mut coming) = (0, 0, 0);
+        for it in rollout.builder().demanded() {
+            match (it.is_live, it.need.kind) {
+                (true, ResourceKind::Cluster) => clusters += 1,
+                (true, _) => routes += 1,
+                (false, _) => coming += 1,
+            }
+        }
+        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        standing.clusters = clusters;
+        standing.routes = routes;
+        standing.warming = self.pending.len();
+        standing.missing = coming - self.pending.len().min(coming);
+        let there = rollout.current().clusters().count();
+        let wanted = rollout.builder().demanded().filter(|it| it.need.kind == ResourceKind::Cluster && !it.is_live);
+        standing.cold = rollout.builder().named_clusters() - there - wanted.count();
+        standing.expired += unused as u64;
+    }
+}
