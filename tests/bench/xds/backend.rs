@@ -1,11 +1,14 @@
 //! What stands behind every endpoint of every cluster: it answers with the address it was reached at. All of 127/8 is this machine's.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::thread;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use harness::serve::Server;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+
+use crate::xds::turn::go_first;
 
 /// The server. It ends when it is dropped.
 #[derive(Debug)]
@@ -13,11 +16,16 @@ pub(crate) struct Backend(Server);
 
 impl Backend {
     pub(crate) fn start() -> Result<Self> {
-        let anywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        Ok(Self(Server::start(anywhere, |stream, _| async {
-            // Whoever closed the connection knows.
-            let _ = answer(stream).await;
-        })?))
+        // A thread is as urgent as the one that starts it.
+        let server = thread::spawn(|| {
+            go_first()?;
+            let anywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+            Server::start(anywhere, |stream, _| async {
+                // Whoever closed the connection knows.
+                let _ = answer(stream).await;
+            })
+        });
+        Ok(Self(server.join().map_err(|_| anyhow!("the backend panicked"))??))
     }
 
     pub(crate) fn port(&self) -> u16 {

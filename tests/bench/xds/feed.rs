@@ -1,7 +1,6 @@
 //! The management server: incremental, one client, and nothing that takes time between a request and its answer.
 
 use std::net::SocketAddr;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -27,12 +26,7 @@ pub(crate) struct Live<'a> {
 
 impl Feed {
     pub(crate) fn start() -> Result<Self> {
-        // What it does while requests are measured waits for them: it shares their CPU.
-        let ads = thread::spawn(|| {
-            give_way()?;
-            Ads::start(own_address(0))
-        });
-        Ok(Self(ads.join().map_err(|_| anyhow!("the server panicked"))??))
+        Ok(Self(Ads::start(own_address(0))?))
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -126,11 +120,6 @@ impl Live<'_> {
         self.stream.send_bytes(bytes);
         Ok(())
     }
-}
-
-/// Lets the calling thread run when others do not want to.
-pub(crate) fn give_way() -> Result<()> {
-    rustix::process::setpriority_process(None, 19).context("a lower priority")
 }
 
 /// Envoy may take its time for many clusters.

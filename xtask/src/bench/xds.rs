@@ -1,15 +1,17 @@
 //! `bench xds`: the agent and Envoy with the clusters of one management server, by their number.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::{
     bench::{Effort, cpus::Placement, pods, report::Report},
-    build,
+    build, process,
     setup::{self, Need, peers},
 };
 
 /// Runs the helper, with as many clusters as asked for.
 pub(crate) fn run(clusters: &[u32], effort: Effort, report: &mut Report) -> Result<()> {
+    ensure!(process::is_root(), "pods and kernel programs take root");
+    setup::ensure(&[Need::World])?;
     if let Err(error) = setup::ensure(&[Need::Envoy]) {
         eprintln!("{error:#}");
     }
