@@ -36,7 +36,7 @@ const REFRESH: Duration = Duration::from_secs(5);
 const REFRESH_AT_LEAST: Duration = Duration::from_millis(1);
 
 pub(crate) fn cluster(fields: &Fields<'_>) -> Option<Cluster> {
-    let name = fields.text("name").map(ClusterName::from);
+    let name = fields.name("name").map(ClusterName::from);
     let discovery = discovery(fields, name.as_ref());
     let connect_timeout = fields.positive_duration("connect_timeout").unwrap_or(CONNECT_TIMEOUT);
     let common = fields.message("common_lb_config", COMMON, common).unwrap_or_default();
@@ -141,7 +141,7 @@ enum Type {
 /// `name` is the cluster's, by which its endpoints are asked for if nothing else is said.
 fn eds(fields: &Fields<'_>, name: Option<&ClusterName>) -> Option<Eds> {
     let source = fields.require_message("eds_config", CONFIG_SOURCE, config_source);
-    let service = fields.text("service_name").map(Arc::from).or_else(|| name.map(ClusterName::shared));
+    let service = fields.name("service_name").map(Arc::from).or_else(|| name.map(ClusterName::shared));
     Some(Eds { service: service?, source: source? })
 }
 

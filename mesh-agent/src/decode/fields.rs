@@ -24,6 +24,7 @@ use crate::decode::place::Path;
 use crate::decode::problem::Problem;
 #[cfg(test)]
 use crate::decode::reference;
+use crate::model::name::LONGEST_NAME;
 
 /// A map seen as one message.
 #[derive(Debug)]
@@ -100,6 +101,17 @@ impl<'a> Fields<'a> {
     /// Text. Empty text is the same as none, as it is in protobuf.
     pub(crate) fn text(&self, name: &'static str) -> Option<&str> {
         self.get(name, &Kind::Text)?.text().filter(|text| !text.is_empty())
+    }
+
+    /// A name by which something else is found. It is a key in tables, in requests and in logs, so it has a limit.
+    pub(crate) fn name(&self, name: &'static str) -> Option<&str> {
+        let text = self.text(name)?;
+        if text.len() > LONGEST_NAME {
+            self.get(name, &Kind::Text)?
+                .report(Problem::TooMuch { what: "long", limit: format!("{LONGEST_NAME} bytes") });
+            return None;
+        }
+        Some(text)
     }
 
     pub(crate) fn require_text(&self, name: &'static str) -> Option<&str> {

@@ -79,7 +79,8 @@ pub(crate) fn http_connection_manager(fields: &Fields<'_>) -> Option<HttpConnect
 
 fn rds(fields: &Fields<'_>) -> Option<Rds> {
     let source = fields.require_message("config_source", CONFIG_SOURCE, config_source);
-    let name = fields.require_text("route_config_name").map(RouteConfigName::from);
+    fields.require_text("route_config_name");
+    let name = fields.name("route_config_name").map(RouteConfigName::from);
     Some(Rds { name: name?, source: source? })
 }
 

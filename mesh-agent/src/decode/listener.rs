@@ -54,7 +54,7 @@ pub(crate) enum AnyListener {
 }
 
 pub(crate) fn listener(fields: &Fields<'_>, taken: &Listeners) -> Option<AnyListener> {
-    let name = fields.text("name").map(ListenerName::from);
+    let name = fields.name("name").map(ListenerName::from);
     if let (Some(name), Some(at)) = (&name, fields.get("name", &Kind::Text)) {
         taken.names.claim(name.to_string(), &at);
     }

@@ -24,7 +24,7 @@ pub(crate) fn route_configuration(fields: &Fields<'_>, inline: bool) -> Option<R
     fields.refuse("vhds", "it comes with xDS");
     header_changes(fields);
     Some(RouteConfig {
-        name: RouteConfigName::from(fields.text("name").unwrap_or_default()),
+        name: RouteConfigName::from(fields.name("name").unwrap_or_default()),
         virtual_hosts: fields.messages("virtual_hosts", VIRTUAL_HOST, |f| virtual_host(f, &names, &domains)),
     })
 }
@@ -91,7 +91,7 @@ fn route(fields: &Fields<'_>) -> Option<Route> {
     fields.refuse("tracing", "it is not there yet");
     header_changes(fields);
     Some(Route {
-        name: fields.text("name").unwrap_or_default().to_owned(),
+        name: fields.name("name").unwrap_or_default().to_owned(),
         matches: matches?,
         action: forward.or(redirect).or(respond)?,
     })

@@ -52,7 +52,7 @@ fn hash_policy(fields: &Fields<'_>) -> bool {
 /// The name of a cluster that must exist.
 pub(crate) fn cluster_name(fields: &Fields<'_>, name: &'static str) -> Option<ClusterName> {
     let at = fields.get(name, &Kind::Text)?;
-    let cluster = ClusterName::from(fields.text(name)?);
+    let cluster = ClusterName::from(fields.name(name)?);
     at.context.wanted_clusters.borrow_mut().push((cluster.clone(), at.place()));
     Some(cluster)
 }

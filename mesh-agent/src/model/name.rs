@@ -5,6 +5,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+/// Most bytes of a name. Names are keys in tables, in requests and in logs; those of a mesh have some hundred bytes.
+pub const LONGEST_NAME: usize = 16 << 10;
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

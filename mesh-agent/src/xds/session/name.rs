@@ -2,8 +2,7 @@
 
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-/// Longest name. Names are keys in tables, in requests and in logs; those of a mesh have some hundred bytes.
-const LONGEST: usize = 16 << 10;
+use crate::model::name::LONGEST_NAME;
 
 /// The name in an encoded resource, or what is wrong.
 pub(super) fn of(body: &[u8]) -> Result<&str, String> {
@@ -22,7 +21,7 @@ pub(super) fn of(body: &[u8]) -> Result<&str, String> {
             skip_field(wire_type, tag, &mut rest, DecodeContext::default()).map_err(unreadable)?;
         }
     }
-    if found.len() > LONGEST {
+    if found.len() > LONGEST_NAME {
         return Err(too_long(found.len()));
     }
     std::str::from_utf8(found).map_err(|_| "the resource's name is not UTF-8".to_owned())
@@ -32,7 +31,7 @@ pub(super) fn of(body: &[u8]) -> Result<&str, String> {
 pub(super) fn check(name: &str) -> Result<(), String> {
     match name.len() {
         0 => Err("a resource without a name".to_owned()),
-        length if length > LONGEST => Err(too_long(length)),
+        length if length > LONGEST_NAME => Err(too_long(length)),
         _ => Ok(()),
     }
 }
@@ -47,7 +46,7 @@ pub(super) fn quote(name: &str) -> String {
 }
 
 fn too_long(length: usize) -> String {
-    format!("a resource whose name is {length} bytes long; the limit is {LONGEST}")
+    format!("a resource whose name is {length} bytes long; the limit is {LONGEST_NAME}")
 }
 
 #[cfg(test)]
