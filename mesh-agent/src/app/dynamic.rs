@@ -66,7 +66,7 @@ impl Dynamic {
 
     /// Whether the start is still to wait: for a first response, or for what has come and is not live yet.
     pub(super) fn is_warming(&self, rollout: &Rollout) -> bool {
-        self.patience.awaits_first() || rollout.builder().waiting().next().is_some()
+        self.patience.is_waiting(rollout.builder().waiting().next().is_some())
     }
 
     /// What happens next.

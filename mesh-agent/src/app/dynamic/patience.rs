@@ -2,7 +2,8 @@
 //!
 //! At the start it waits for the first response of each kind. Later, a listener or a route may name a cluster that did not come along:
 //! who waits for one is looked at a moment after a change, since thousands of endpoints come one by one, and each could let somebody
-//! wait for the next cluster. What is asked for by name has a time of its own, which the protocol's session keeps.
+//! wait for the next cluster. What is asked for by name has a time of its own, which the protocol's session keeps; that clock stands
+//! still while there is no server, so the start has an end of its own as well.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -25,6 +26,12 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(super) struct Patience {
     /// Kinds that no response has come for, and until when the start waits for one.
     first: BTreeMap<ResourceKind, Option<Instant>>,
+    /// The longest of those waits; `None` if one has no end.
+    longest: Option<Duration>,
+    /// Until when the start waits for what has come and is not live, if nothing else comes.
+    last: Option<Instant>,
+    /// That time has passed once.
+    is_over: bool,
     /// Clusters that something waits for, and until when.
     missing: HashMap<Need, Instant>,
     /// When it is looked at who waits.
@@ -34,6 +41,8 @@ pub(super) struct Patience {
 impl Patience {
     /// The start waits so long for the first response of a kind; for ever if `None`.
     pub(super) fn await_first(&mut self, kind: ResourceKind, timeout: Option<Duration>) {
+        let others = if self.first.is_empty() { Some(Duration::ZERO) } else { self.longest };
+        self.longest = others.zip(timeout).map(|(others, this)| others.max(this));
         self.first.insert(kind, timeout.map(|timeout| Instant::now() + timeout));
     }
 
@@ -42,19 +51,22 @@ impl Patience {
         self.first.remove(&kind);
     }
 
-    /// Whether some kind's first response has still to come.
-    pub(super) fn awaits_first(&self) -> bool {
-        !self.first.is_empty()
+    /// Whether the start still waits: for some kind's first response, or for more of what `is_incomplete`.
+    pub(super) fn is_waiting(&self, is_incomplete: bool) -> bool {
+        !self.first.is_empty() || (is_incomplete && !self.is_over)
     }
 
     /// Something has changed.
     pub(super) fn changed(&mut self) {
+        // Twice as long: who has just come asks for something else, which has its own time to come.
+        self.last = self.longest.filter(|_| !self.is_over).map(|longest| Instant::now() + 2 * longest);
         self.look = self.look.or(Some(Instant::now() + LOOK));
     }
 
     /// When [`Patience::late`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.missing.values().copied().chain(self.first.values().copied().flatten()).chain(self.look).min()
+        let first = self.first.values().copied().flatten();
+        self.missing.values().copied().chain(first).chain(self.look).chain(self.last).min()
     }
 
     /// Clusters that are not waited for any longer.
@@ -63,6 +75,7 @@ impl Patience {
         for (kind, _) in self.first.extract_if(.., |_, until| until.is_some_and(|until| until <= now)) {
             tracing::warn!(%kind, "no response came in time; the start does not wait for it any longer");
         }
+        self.is_over |= self.last.take_if(|last| *last <= now).is_some();
         let late: Vec<_> = self.missing.extract_if(|_, until| *until <= now).map(|(need, _)| need).collect();
         for need in &late {
             tracing::warn!(cluster = %need.name, "a cluster that is referred to does not come");
