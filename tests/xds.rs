@@ -16,3 +16,5 @@ mod rig;
 mod setup;
 #[path = "xds/tls.rs"]
 mod tls;
+#[path = "xds/trouble.rs"]
+mod trouble;

@@ -16,17 +16,17 @@ use serde_json::{Value, json};
 use crate::setup::{bootstrap, eds_cluster, endpoints, rds_listener, routes};
 
 /// An agent, its server, and what is behind it.
-struct Mesh {
-    plane: Plane,
-    agent: Agent,
-    address: SocketAddr,
-    one: HttpServer,
-    two: HttpServer,
+pub(crate) struct Mesh {
+    pub(crate) plane: Plane,
+    pub(crate) agent: Agent,
+    pub(crate) address: SocketAddr,
+    pub(crate) one: HttpServer,
+    pub(crate) two: HttpServer,
 }
 
 impl Mesh {
     /// With listener, routes, cluster and endpoints, each a resource of its own: everything to `one`.
-    fn start(incremental: bool) -> anyhow::Result<Self> {
+    pub(crate) fn start(incremental: bool) -> anyhow::Result<Self> {
         let plane = Plane::start(own_address(0))?;
         let (one, two) = (HttpServer::local("one")?, HttpServer::local("two")?);
         let address = own_address(10000);
@@ -38,12 +38,12 @@ impl Mesh {
         Ok(Self { plane, agent, address, one, two })
     }
 
-    fn get(&self) -> anyhow::Result<Response> {
+    pub(crate) fn get(&self) -> anyhow::Result<Response> {
         get(self.address)
     }
 
     /// Who answers now.
-    fn who(&self) -> anyhow::Result<String> {
+    pub(crate) fn who(&self) -> anyhow::Result<String> {
         who(self.address)
     }
 }

@@ -12,14 +12,12 @@ use mesh_agent::model::tls::DataSource;
 use mesh_agent::xds::delivery::{News, Reply, Want, Wish};
 use mesh_agent::xds::session::{Fault, Missing, Why};
 
-use crate::rig::{Rig, WAIT, said, send, server};
+use crate::rig::{Rig, Talk, WAIT, said, send, server};
 
 #[test]
 fn a_stream_begins_with_the_node_and_what_is_wanted() -> anyhow::Result<()> {
     for incremental in [false, true] {
-        let ads = Ads::start(own_address(0))?;
-        let _rig = Rig::of(&ads, incremental)?;
-        let stream = ads.stream(WAIT)?;
+        let Talk { rig: _rig, stream, ads: _ads, .. } = Talk::open(incremental)?;
         let method = if incremental { "DeltaAggregatedResources" } else { "StreamAggregatedResources" };
         assert_eq!(stream.method, format!("/envoy.service.discovery.v3.AggregatedDiscoveryService/{method}"));
         let first = said(&stream)?;
@@ -31,11 +29,8 @@ fn a_stream_begins_with_the_node_and_what_is_wanted() -> anyhow::Result<()> {
 
 #[test]
 fn an_ack_follows_when_the_update_is_live_and_not_before() -> anyhow::Result<()> {
-    for incremental in [false, true] {
-        let ads = Ads::start(own_address(0))?;
-        let mut rig = Rig::of(&ads, incremental)?;
-        let stream = ads.stream(WAIT)?;
-        said(&stream)?;
+    for talk in Talk::both() {
+        let Talk { incremental, mut rig, stream, ads: _ads } = talk?;
         send(&stream, CDS, "1", &["a=x"], &[]);
         let delivery = rig.next()?;
         let early = match incremental {
@@ -53,11 +48,8 @@ fn an_ack_follows_when_the_update_is_live_and_not_before() -> anyhow::Result<()>
 
 #[test]
 fn a_nack_names_the_resource_and_its_siblings_go_live() -> anyhow::Result<()> {
-    for incremental in [false, true] {
-        let ads = Ads::start(own_address(0))?;
-        let mut rig = Rig::of(&ads, incremental)?;
-        let stream = ads.stream(WAIT)?;
-        said(&stream)?;
+    for talk in Talk::both() {
+        let Talk { incremental, mut rig, stream, ads: _ads } = talk?;
         send(&stream, CDS, "1", &["a=good", "b=good"], &[]);
         rig.take()?;
         said(&stream)?;
@@ -83,11 +75,8 @@ fn a_nack_names_the_resource_and_its_siblings_go_live() -> anyhow::Result<()> {
 
 #[test]
 fn what_an_update_needs_is_asked_for_with_it() -> anyhow::Result<()> {
-    for incremental in [false, true] {
-        let ads = Ads::start(own_address(0))?;
-        let mut rig = Rig::of(&ads, incremental)?;
-        let stream = ads.stream(WAIT)?;
-        said(&stream)?;
+    for talk in Talk::both() {
+        let Talk { mut rig, stream, ads: _ads, .. } = talk?;
         send(&stream, CDS, "1", &["a=x"], &[]);
         let one = Want::One { kind: ResourceKind::Endpoints, name: "e".into(), patience: None };
         let _ = rig.next()?.reply.send(Reply { wishes: vec![Wish::For(one)], ..Reply::default() });
@@ -102,11 +91,8 @@ fn what_an_update_needs_is_asked_for_with_it() -> anyhow::Result<()> {
 
 #[test]
 fn what_is_needed_between_updates_is_asked_for_at_once_and_wishes_keep_their_order() -> anyhow::Result<()> {
-    for incremental in [false, true] {
-        let ads = Ads::start(own_address(0))?;
-        let mut rig = Rig::of(&ads, incremental)?;
-        let stream = ads.stream(WAIT)?;
-        said(&stream)?;
+    for talk in Talk::both() {
+        let Talk { incremental, ads, mut rig, stream } = talk?;
         let wish =
             |name: &str| Wish::For(Want::One { kind: ResourceKind::Endpoints, name: name.into(), patience: None });
         let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -135,11 +121,8 @@ fn what_is_needed_between_updates_is_asked_for_at_once_and_wishes_keep_their_ord
 
 #[test]
 fn after_a_break_the_client_says_what_it_has() -> anyhow::Result<()> {
-    for incremental in [false, true] {
-        let ads = Ads::start(own_address(0))?;
-        let mut rig = Rig::of(&ads, incremental)?;
-        let stream = ads.stream(WAIT)?;
-        said(&stream)?;
+    for talk in Talk::both() {
+        let Talk { incremental, ads, mut rig, stream } = talk?;
         send(&stream, CDS, "7", &["a=x"], &[]);
         rig.take()?;
         said(&stream)?;

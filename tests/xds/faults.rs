@@ -1,22 +1,22 @@
 //! What servers do wrong: the client says so, goes on, and comes back no faster than it should.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use harness::ads::Ads;
 use harness::ads::message::{Any, CDS, Response};
 use harness::config::own_address;
+use prost::Message as _;
 
-use crate::rig::{Rig, WAIT, body, said, send, server};
+use crate::rig::{Rig, Talk, WAIT, body, said, send, server};
 use mesh_agent::model::resource::ResourceKind;
 use mesh_agent::xds::delivery::Want;
 
 #[test]
 fn garbage_ends_the_stream_and_the_client_comes_back() -> anyhow::Result<()> {
     for incremental in [false, true] {
-        let ads = Ads::start(own_address(0))?;
-        let mut rig = Rig::of(&ads, incremental)?;
-        let stream = ads.stream(WAIT)?;
+        let Talk { ads, mut rig, stream, .. } = Talk::open(incremental)?;
         stream.send_bytes(vec![0xff; 100]);
         stream.wait_for_end(WAIT)?;
         let stream = ads.stream(WAIT)?;
@@ -33,9 +33,7 @@ fn garbage_ends_the_stream_and_the_client_comes_back() -> anyhow::Result<()> {
 
 #[test]
 fn a_message_that_is_too_large_is_not_read() -> anyhow::Result<()> {
-    let ads = Ads::start(own_address(0))?;
-    let mut rig = Rig::of(&ads, false)?;
-    let stream = ads.stream(WAIT)?;
+    let Talk { ads, mut rig, stream, .. } = Talk::open(false)?;
     // 65 MiB are announced. Nobody waits for them.
     stream.send_raw([&[0][..], &(65u32 << 20).to_be_bytes(), &[0; 1000]].concat());
     stream.wait_for_end(WAIT)?;
@@ -50,10 +48,7 @@ fn a_message_that_is_too_large_is_not_read() -> anyhow::Result<()> {
 
 #[test]
 fn a_message_as_large_as_allowed_is_read() -> anyhow::Result<()> {
-    let ads = Ads::start(own_address(0))?;
-    let mut rig = Rig::of(&ads, false)?;
-    let stream = ads.stream(WAIT)?;
-    said(&stream)?;
+    let Talk { mut rig, stream, ads: _ads, .. } = Talk::start(false)?;
     let mut large = body("a", "x").to_vec();
     // Field 3: 60 MiB of nothing.
     large.extend([0x1a, 0x80, 0x80, 0x80, 0x1e]);
@@ -84,11 +79,8 @@ fn a_server_that_hangs_up_is_not_hammered() -> anyhow::Result<()> {
 
 #[test]
 fn a_type_that_nobody_asked_for_is_ignored_and_counted() -> anyhow::Result<()> {
-    for incremental in [false, true] {
-        let ads = Ads::start(own_address(0))?;
-        let mut rig = Rig::of(&ads, incremental)?;
-        let stream = ads.stream(WAIT)?;
-        said(&stream)?;
+    for talk in Talk::both() {
+        let Talk { mut rig, stream, ads: _ads, .. } = talk?;
         send(&stream, "type.googleapis.com/envoy.service.runtime.v3.Runtime", "1", &["r=x"], &[]);
         send(&stream, CDS, "1", &["a=x"], &[]);
         assert_eq!(rig.take()?.0, ["a"]);
@@ -100,11 +92,8 @@ fn a_type_that_nobody_asked_for_is_ignored_and_counted() -> anyhow::Result<()> {
 
 #[test]
 fn the_same_again_and_again_changes_nothing_and_is_answered() -> anyhow::Result<()> {
-    for incremental in [false, true] {
-        let ads = Ads::start(own_address(0))?;
-        let mut rig = Rig::of(&ads, incremental)?;
-        let stream = ads.stream(WAIT)?;
-        said(&stream)?;
+    for talk in Talk::both() {
+        let Talk { mut rig, stream, ads: _ads, .. } = talk?;
         send(&stream, CDS, "1", &["a=x"], &[]);
         assert_eq!(rig.take()?.0, ["a"]);
         said(&stream)?;
@@ -121,15 +110,47 @@ fn the_same_again_and_again_changes_nothing_and_is_answered() -> anyhow::Result<
 
 #[test]
 fn a_client_that_is_dropped_ends_its_stream_at_once() -> anyhow::Result<()> {
-    let ads = Ads::start(own_address(0))?;
-    let rig = Rig::of(&ads, true)?;
-    let stream = ads.stream(WAIT)?;
-    said(&stream)?;
+    let Talk { rig, stream, ads: _ads, .. } = Talk::start(true)?;
     send(&stream, CDS, "1", &["a=x"], &[]);
     let began = Instant::now();
     drop(rig);
     stream.wait_for_end(WAIT)?;
     assert!(began.elapsed() < Duration::from_secs(2));
+    Ok(())
+}
+
+#[test]
+fn a_server_that_sends_byte_by_byte_is_heard_out() -> anyhow::Result<()> {
+    let Talk { mut rig, stream, ads: _ads, .. } = Talk::start(false)?;
+    let any = Any { type_url: CDS.to_owned(), value: body("a", "x") };
+    let response = Response { version: "1".into(), resources: vec![any], type_url: CDS.into(), nonce: "n".into() };
+    let message = response.encode_to_vec();
+    let head = [&[0][..], &u32::try_from(message.len())?.to_be_bytes()].concat();
+    for byte in head.into_iter().chain(message) {
+        stream.send_raw(vec![byte]);
+        // Long enough for most of them to be a packet of their own.
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert_eq!(rig.take()?.0, ["a"]);
+    assert!(said(&stream)?.error.is_none());
+    Ok(())
+}
+
+#[test]
+fn a_peer_that_vanishes_without_a_word_is_found_out_by_the_kernel() -> anyhow::Result<()> {
+    let Talk { rig: _rig, stream: _stream, ads, .. } = Talk::start(true)?;
+    let SocketAddr::V4(server) = ads.address() else { anyhow::bail!("an IPv4 address") };
+    let server = format!("{:08X}:{:04X}", u32::from(*server.ip()).swap_bytes(), server.port());
+    let began = Instant::now();
+    // The fields of /proc/net/tcp: number, local, remote, state, queues, timer (02: probes of an idle connection).
+    let is_probed = |line: &str| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        fields.get(2) == Some(&server.as_str()) && fields.get(5).is_some_and(|timer| timer.starts_with("02:"))
+    };
+    while !std::fs::read_to_string("/proc/net/tcp")?.lines().any(is_probed) {
+        anyhow::ensure!(began.elapsed() < WAIT, "nobody would notice");
+        std::thread::sleep(Duration::from_millis(5));
+    }
     Ok(())
 }
 

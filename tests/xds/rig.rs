@@ -8,6 +8,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use harness::ads::message::{Any, DeltaResponse, Resource, Response};
 use harness::ads::{Ads, Stream};
+use harness::config::own_address;
 use mesh_agent::model::management::{Management, Server};
 use mesh_agent::model::resource::ResourceKind;
 use mesh_agent::xds::client::Client;
@@ -20,6 +21,36 @@ pub(crate) const WAIT: Duration = Duration::from_secs(10);
 pub(crate) struct Rig {
     pub(crate) client: Client<String>,
     runtime: Runtime,
+}
+
+/// A server, a client that wants clusters of it, and the stream between them.
+pub(crate) struct Talk {
+    pub(crate) incremental: bool,
+    pub(crate) ads: Ads,
+    pub(crate) rig: Rig,
+    pub(crate) stream: Stream,
+}
+
+impl Talk {
+    /// Before the client has said anything.
+    pub(crate) fn open(incremental: bool) -> anyhow::Result<Self> {
+        let ads = Ads::start(own_address(0))?;
+        let rig = Rig::of(&ads, incremental)?;
+        let stream = ads.stream(WAIT)?;
+        Ok(Self { incremental, ads, rig, stream })
+    }
+
+    /// After its first request.
+    pub(crate) fn start(incremental: bool) -> anyhow::Result<Self> {
+        let talk = Self::open(incremental)?;
+        said(&talk.stream)?;
+        Ok(talk)
+    }
+
+    /// One in each form of the protocol.
+    pub(crate) fn both() -> impl Iterator<Item = anyhow::Result<Self>> {
+        [false, true].into_iter().map(Self::start)
+    }
 }
 
 impl Rig {

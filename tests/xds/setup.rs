@@ -22,6 +22,14 @@ pub(crate) fn bootstrap(id: &str, incremental: bool, plane: SocketAddr) -> Value
     })
 }
 
+/// As `bootstrap` has it, but with so much patience at the start.
+pub(crate) fn impatient(mut bootstrap: Value, patience: &str) -> Value {
+    for source in ["cds_config", "lds_config"] {
+        bootstrap["dynamic_resources"][source]["initial_fetch_timeout"] = json!(patience);
+    }
+    bootstrap
+}
+
 pub(crate) fn ads() -> Value {
     json!({ "ads": {}, "resource_api_version": "V3" })
 }

@@ -139,6 +139,30 @@ fn number_of_values_and_time_are_bounded() {
 }
 
 #[test]
+fn numbers_without_end_and_out_of_range_are_refused() {
+    // Cluster.common_lb_config.healthy_panic_threshold, a Percent: 0 to 100.
+    let threshold = |value: f64| {
+        let mut percent = Vec::new();
+        put(&mut percent, 1, 1, &value.to_le_bytes());
+        let mut cluster = named(Kind::Cluster, &nested(&[27, 1], &percent));
+        cluster.extend(nested(&[33, 1], b"x"));
+        cluster
+    };
+    assert!(resource(Kind::Cluster, &threshold(12.5)).is_ok());
+    for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e308, -1e308, 100.5, -0.5] {
+        let said = refused(Kind::Cluster, &threshold(value));
+        assert!(said.starts_with("cluster \"x\": common_lb_config.healthy_panic_threshold.value: "), "{value}: {said}");
+    }
+    // Cluster.connect_timeout, a Duration: seconds to the last bit.
+    for seconds in [i64::MAX, i64::MIN, -1] {
+        let mut duration = Vec::new();
+        put(&mut duration, 1, 0, &varint(seconds));
+        let said = refused(Kind::Cluster, &named(Kind::Cluster, &nested(&[4], &duration)));
+        assert!(said.contains("connect_timeout: "), "{seconds}: {said}");
+    }
+}
+
+#[test]
 fn damaged_bytes_never_panic() {
     let samples: Vec<_> = samples().into_iter().map(|(kind, tree)| (kind, encode(kind.message(), &tree))).collect();
     let mut state = 0x5eed_u64;

@@ -104,6 +104,14 @@ fn fault(name: &str, text: &str) -> Fault {
     Fault { name: Some(Arc::from(name)), text: format!("cluster {name:?}: {text}") }
 }
 
+/// A session that wants something, on its first stream, and what it says there.
+fn connected(variant: Variant, wanted: impl FnOnce(&mut Session)) -> (Session, Vec<Bytes>) {
+    let mut session = session(variant);
+    wanted(&mut session);
+    let requests = session.connected(Instant::now());
+    (session, requests)
+}
+
 /// Receives a response and accepts all that is in it.
 fn take(session: &mut Session, message: Bytes, now: Instant) -> (Update, Bytes) {
     let update = session.received(message, now).expect("a response");

@@ -5,21 +5,15 @@ use std::time::Instant;
 
 use super::*;
 
-fn connected(wanted: impl FnOnce(&mut Session)) -> (Session, Vec<DeltaRequest>) {
-    let mut session = session(Variant::Delta);
-    wanted(&mut session);
-    let requests = session.connected(Instant::now()).into_iter().map(delta_request).collect();
-    (session, requests)
-}
-
 #[test]
 fn first_requests_follow_make_before_break_and_only_the_first_has_the_node_delta() {
-    let (_, requests) = connected(|session| {
+    let (_, requests) = connected(Variant::Delta, |session| {
         session.subscribe(RDS, &name("r"), PATIENCE);
         session.subscribe_to_all(LDS);
         session.subscribe(EDS, &name("e"), PATIENCE);
         session.subscribe_to_all(CDS);
     });
+    let requests: Vec<_> = requests.into_iter().map(delta_request).collect();
     let kinds: Vec<_> = requests.iter().filter_map(|it| ResourceKind::of_type_url(&it.type_url)).collect();
     assert_eq!(kinds, [CDS, EDS, LDS, RDS]);
     let nodes: Vec<_> = requests.iter().map(|it| it.node.is_some()).collect();
@@ -30,7 +24,7 @@ fn first_requests_follow_make_before_break_and_only_the_first_has_the_node_delta
 
 #[test]
 fn ack_has_the_nonce_and_nothing_else_delta() {
-    let (mut session, _) = connected(|session| session.subscribe_to_all(CDS));
+    let (mut session, _) = connected(Variant::Delta, |session| session.subscribe_to_all(CDS));
     let (update, answer) = take(&mut session, delta(CDS, "n1", &["a@1", "b@1"], &[]), Instant::now());
     assert_eq!(names(&update), ["a", "b"]);
     let expected =
@@ -41,7 +35,7 @@ fn ack_has_the_nonce_and_nothing_else_delta() {
 #[test]
 fn nack_has_the_reason_and_keeps_the_last_good_version_delta() {
     let now = Instant::now();
-    let (mut session, _) = connected(|session| session.subscribe_to_all(CDS));
+    let (mut session, _) = connected(Variant::Delta, |session| session.subscribe_to_all(CDS));
     take(&mut session, delta(CDS, "n1", &["a@1"], &[]), now);
     let update = session.received(delta(CDS, "n2", &["a@2", "b@2"], &[]), now).expect("a response");
     let answer = session.decided(&update.ticket, &[fault("a", "bad")], now);
@@ -56,7 +50,7 @@ fn nack_has_the_reason_and_keeps_the_last_good_version_delta() {
 #[test]
 fn every_response_is_answered_by_its_nonce_delta() {
     let now = Instant::now();
-    let (mut session, _) = connected(|session| session.subscribe_to_all(CDS));
+    let (mut session, _) = connected(Variant::Delta, |session| session.subscribe_to_all(CDS));
     let first = session.received(delta(CDS, "n1", &["a@1"], &[]), now).expect("a response");
     let second = session.received(delta(CDS, "n2", &["a@2"], &[]), now).expect("a response");
     for (update, nonce) in [(first, "n1"), (second, "n2")] {
@@ -68,7 +62,7 @@ fn every_response_is_answered_by_its_nonce_delta() {
 #[test]
 fn a_reconnect_says_what_is_live_and_asks_for_all_again_delta() {
     let now = Instant::now();
-    let (mut session, _) = connected(|session| {
+    let (mut session, _) = connected(Variant::Delta, |session| {
         session.subscribe_to_all(CDS);
         session.subscribe(EDS, &name("a"), PATIENCE);
         session.subscribe(EDS, &name("b"), PATIENCE);
@@ -88,7 +82,7 @@ fn a_reconnect_says_what_is_live_and_asks_for_all_again_delta() {
 #[test]
 fn spontaneous_changes_of_names_have_no_nonce_and_only_what_changes_delta() {
     let now = Instant::now();
-    let (mut session, _) = connected(|session| session.subscribe(EDS, &name("a"), PATIENCE));
+    let (mut session, _) = connected(Variant::Delta, |session| session.subscribe(EDS, &name("a"), PATIENCE));
     take(&mut session, delta(EDS, "n1", &["a@1"], &[]), now);
     session.subscribe(EDS, &name("b"), PATIENCE);
     session.unsubscribe(EDS, "a");
@@ -105,7 +99,7 @@ fn spontaneous_changes_of_names_have_no_nonce_and_only_what_changes_delta() {
 #[test]
 fn changes_of_names_do_not_wait_for_a_verdict_delta() {
     let now = Instant::now();
-    let (mut session, _) = connected(|session| session.subscribe(EDS, &name("a"), PATIENCE));
+    let (mut session, _) = connected(Variant::Delta, |session| session.subscribe(EDS, &name("a"), PATIENCE));
     let update = session.received(delta(EDS, "n1", &["a@1"], &[]), now).expect("a response");
     session.subscribe(EDS, &name("b"), PATIENCE);
     assert_eq!(delta_request(only(session.flush(now))).resource_names_subscribe, ["b"]);
@@ -115,7 +109,7 @@ fn changes_of_names_do_not_wait_for_a_verdict_delta() {
 #[test]
 fn a_name_that_is_dropped_and_wanted_again_is_asked_for_again_delta() {
     let now = Instant::now();
-    let (mut session, _) = connected(|session| session.subscribe(EDS, &name("a"), PATIENCE));
+    let (mut session, _) = connected(Variant::Delta, |session| session.subscribe(EDS, &name("a"), PATIENCE));
     take(&mut session, delta(EDS, "n1", &["a@1"], &[]), now);
     session.unsubscribe(EDS, "a");
     session.subscribe(EDS, &name("a"), PATIENCE);
@@ -129,7 +123,7 @@ fn a_name_that_is_dropped_and_wanted_again_is_asked_for_again_delta() {
 #[test]
 fn removed_resources_are_gone_and_may_come_back_delta() {
     let now = Instant::now();
-    let (mut session, _) = connected(|session| session.subscribe_to_all(LDS));
+    let (mut session, _) = connected(Variant::Delta, |session| session.subscribe_to_all(LDS));
     take(&mut session, delta(LDS, "1", &["a@1", "b@1"], &[]), now);
     let (update, _) = take(&mut session, delta(LDS, "2", &[], &["a", "unheard-of"]), now);
     assert_eq!(removed(&update), ["a"]);
@@ -141,7 +135,7 @@ fn removed_resources_are_gone_and_may_come_back_delta() {
 #[test]
 fn removed_tells_at_once_that_a_resource_does_not_exist_delta() {
     let now = Instant::now();
-    let (mut session, _) = connected(|session| session.subscribe(RDS, &name("r"), PATIENCE));
+    let (mut session, _) = connected(Variant::Delta, |session| session.subscribe(RDS, &name("r"), PATIENCE));
     let (update, _) = take(&mut session, delta(RDS, "1", &[], &["r"]), now);
     assert_eq!(removed(&update), ["r"]);
     assert_eq!(session.deadline(), None, "and nobody waits any longer");
@@ -150,7 +144,7 @@ fn removed_tells_at_once_that_a_resource_does_not_exist_delta() {
 #[test]
 fn a_wildcard_and_names_go_together_delta() {
     let now = Instant::now();
-    let (mut session, _) = connected(|session| session.subscribe_to_all(CDS));
+    let (mut session, _) = connected(Variant::Delta, |session| session.subscribe_to_all(CDS));
     session.subscribe(CDS, &name("x"), PATIENCE);
     assert_eq!(delta_request(only(session.flush(now))).resource_names_subscribe, ["x"], "the wildcard goes on");
     take(&mut session, delta(CDS, "1", &["a@1", "x@1"], &[]), now);
@@ -168,7 +162,7 @@ fn a_wildcard_and_names_go_together_delta() {
 fn a_resource_is_wanted_by_its_alias_as_well_delta() {
     let now = Instant::now();
     let (mut session, _) =
-        connected(|session| session.subscribe(ResourceKind::VirtualHost, &name("r/a.com"), PATIENCE));
+        connected(Variant::Delta, |session| session.subscribe(ResourceKind::VirtualHost, &name("r/a.com"), PATIENCE));
     let mut host = resource(ResourceKind::VirtualHost, "r/all@1");
     host.aliases = vec!["r/a.com".to_owned()];
     let (update, _) = take(&mut session, delta_of(ResourceKind::VirtualHost, "1", vec![host], &[]), now);

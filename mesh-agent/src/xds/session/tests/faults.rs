@@ -126,6 +126,23 @@ fn an_endless_name_is_refused_and_not_repeated() {
 }
 
 #[test]
+fn a_resource_again_and_again_in_one_response_is_one_fault() {
+    let started = Instant::now();
+    for mut session in both() {
+        send(&mut session, "1", &["a=1"], &[]);
+        let message = match session.variant() {
+            Variant::Sotw => whole(CDS, "2", "2", vec![any(CDS, "a", "2"); 200_000]),
+            Variant::Delta => delta_of(CDS, "2", vec![resource(CDS, "a@2"); 200_000], &[]),
+        };
+        let (update, answer) = take(&mut session, message, Instant::now());
+        assert!(update.resources.is_empty() && update.removed.is_empty());
+        assert_eq!(error(&session, answer).as_deref(), Some("\"a\": named more than once in one response"));
+        assert_eq!(session.held(CDS), 1);
+    }
+    assert!(started.elapsed() < Duration::from_secs(120));
+}
+
+#[test]
 fn a_million_faults_make_a_short_reason() {
     let now = Instant::now();
     let [mut session, _] = both();

@@ -4,21 +4,15 @@ use std::time::Instant;
 
 use super::*;
 
-fn connected(wanted: impl FnOnce(&mut Session)) -> (Session, Vec<Request>) {
-    let mut session = session(Variant::Sotw);
-    wanted(&mut session);
-    let requests = session.connected(Instant::now()).into_iter().map(request).collect();
-    (session, requests)
-}
-
 #[test]
 fn first_requests_follow_make_before_break_and_only_the_first_has_the_node_sotw() {
-    let (_, requests) = connected(|session| {
+    let (_, requests) = connected(Variant::Sotw, |session| {
         session.subscribe(RDS, &name("r"), PATIENCE);
         session.subscribe_to_all(LDS);
         session.subscribe(EDS, &name("e"), PATIENCE);
         session.subscribe_to_all(CDS);
     });
+    let requests: Vec<_> = requests.into_iter().map(request).collect();
     let kinds: Vec<_> = requests.iter().filter_map(|it| ResourceKind::of_type_url(&it.type_url)).collect();
     assert_eq!(kinds, [CDS, EDS, LDS, RDS]);
     assert_eq!(requests[0].node.as_deref(), Some(NODE));
@@ -28,7 +22,7 @@ fn first_requests_follow_make_before_break_and_only_the_first_has_the_node_sotw(
 
 #[test]
 fn ack_has_version_and_nonce_sotw() {
-    let (mut session, _) = connected(|session| session.subscribe_to_all(CDS));
+    let (mut session, _) = connected(Variant::Sotw, |session| session.subscribe_to_all(CDS));
     let (update, answer) = take(&mut session, response(CDS, "n1", "v1", &["a", "b"]), Instant::now());
     assert_eq!((names(&update), update.version.as_str()), (vec!["a", "b"], "v1"));
     let answer = request(answer);
@@ -39,7 +33,7 @@ fn ack_has_version_and_nonce_sotw() {
 #[test]
 fn nack_has_the_last_good_version_and_the_reason_sotw() {
     let now = Instant::now();
-    let (mut session, _) = connected(|session| session.subscribe_to_all(CDS));
+    let (mut session, _) = connected(Variant::Sotw, |session| session.subscribe_to_all(CDS));
     take(&mut session, response(CDS, "n1", "v1", &["a"]), now);
     let update = session.received(response(CDS, "n2", "v2", &["a=new"]), now).expect("a response");
     let answer = session.decided(&update.ticket, &[fault("a", "lb_policy: not supported")], now);
@@ -56,7 +50,7 @@ fn nack_has_the_last_good_version_and_the_reason_sotw() {
 #[test]
 fn nonces_and_versions_belong_to_a_kind_sotw() {
     let now = Instant::now();
-    let (mut session, _) = connected(|session| {
+    let (mut session, _) = connected(Variant::Sotw, |session| {
         session.subscribe_to_all(CDS);
         session.subscribe_to_all(LDS);
     });
@@ -71,7 +65,7 @@ fn nonces_and_versions_belong_to_a_kind_sotw() {
 #[test]
 fn the_verdict_on_a_response_that_is_superseded_is_not_sent_sotw() {
     let now = Instant::now();
-    let (mut session, _) = connected(|session| session.subscribe_to_all(CDS));
+    let (mut session, _) = connected(Variant::Sotw, |session| session.subscribe_to_all(CDS));
     let first = session.received(response(CDS, "n1", "v1", &["a=1"]), now).expect("a response");
     let second = session.received(response(CDS, "n2", "v2", &["a=2"]), now).expect("a response");
     assert_eq!(session.decided(&first.ticket, &[], now), None, "its nonce is stale");
@@ -82,7 +76,7 @@ fn the_verdict_on_a_response_that_is_superseded_is_not_sent_sotw() {
 #[test]
 fn a_reconnect_begins_with_the_version_and_without_nonce_sotw() {
     let now = Instant::now();
-    let (mut session, _) = connected(|session| session.subscribe_to_all(CDS));
+    let (mut session, _) = connected(Variant::Sotw, |session| session.subscribe_to_all(CDS));
     take(&mut session, response(CDS, "n1", "v1", &["a"]), now);
     let again = request(only(session.connected(now)));
     assert_eq!((again.version_info.as_str(), again.response_nonce.as_str()), ("v1", ""));
@@ -94,7 +88,7 @@ fn a_reconnect_begins_with_the_version_and_without_nonce_sotw() {
 #[test]
 fn a_verdict_that_comes_after_the_stream_is_not_sent_but_counts_sotw() {
     let now = Instant::now();
-    let (mut session, _) = connected(|session| session.subscribe_to_all(CDS));
+    let (mut session, _) = connected(Variant::Sotw, |session| session.subscribe_to_all(CDS));
     let update = session.received(response(CDS, "n1", "v1", &["a"]), now).expect("a response");
     session.disconnected();
     assert_eq!(session.decided(&update.ticket, &[], now), None);
@@ -105,7 +99,7 @@ fn a_verdict_that_comes_after_the_stream_is_not_sent_but_counts_sotw() {
 #[test]
 fn absence_deletes_clusters_and_listeners_only_sotw() {
     let now = Instant::now();
-    let (mut session, _) = connected(|session| {
+    let (mut session, _) = connected(Variant::Sotw, |session| {
         session.subscribe_to_all(CDS);
         session.subscribe_to_all(LDS);
         ["a", "b"].iter().for_each(|it| session.subscribe(EDS, &name(it), PATIENCE));
@@ -124,7 +118,8 @@ fn absence_deletes_clusters_and_listeners_only_sotw() {
 #[test]
 fn a_change_of_names_carries_all_names_and_the_last_nonce_sotw() {
     let now = Instant::now();
-    let (mut session, requests) = connected(|session| session.subscribe(EDS, &name("a"), PATIENCE));
+    let (mut session, requests) = connected(Variant::Sotw, |session| session.subscribe(EDS, &name("a"), PATIENCE));
+    let requests: Vec<_> = requests.into_iter().map(request).collect();
     assert_eq!(requests[0].resource_names, ["a"]);
     take(&mut session, response(EDS, "n1", "v1", &["a"]), now);
     session.subscribe(EDS, &name("b"), PATIENCE);
@@ -139,7 +134,7 @@ fn a_change_of_names_carries_all_names_and_the_last_nonce_sotw() {
 #[test]
 fn a_change_of_names_waits_for_the_verdict_and_goes_with_it_sotw() {
     let now = Instant::now();
-    let (mut session, _) = connected(|session| session.subscribe(EDS, &name("a"), PATIENCE));
+    let (mut session, _) = connected(Variant::Sotw, |session| session.subscribe(EDS, &name("a"), PATIENCE));
     let update = session.received(response(EDS, "n1", "v1", &["a"]), now).expect("a response");
     session.subscribe(EDS, &name("b"), PATIENCE);
     assert!(session.flush(now).is_empty(), "it would be taken for a verdict");
@@ -151,7 +146,8 @@ fn a_change_of_names_waits_for_the_verdict_and_goes_with_it_sotw() {
 #[test]
 fn a_wildcard_with_names_is_spelled_out_sotw() {
     let now = Instant::now();
-    let (mut session, requests) = connected(|session| session.subscribe_to_all(CDS));
+    let (mut session, requests) = connected(Variant::Sotw, |session| session.subscribe_to_all(CDS));
+    let requests: Vec<_> = requests.into_iter().map(request).collect();
     assert!(requests[0].resource_names.is_empty(), "as every server understands");
     session.subscribe(CDS, &name("x"), PATIENCE);
     assert_eq!(request(only(session.flush(now))).resource_names, ["*", "x"]);
@@ -163,7 +159,7 @@ fn a_wildcard_with_names_is_spelled_out_sotw() {
 #[test]
 fn resources_that_nobody_asked_for_are_ignored_sotw() {
     let now = Instant::now();
-    let (mut session, _) = connected(|session| session.subscribe(EDS, &name("a"), PATIENCE));
+    let (mut session, _) = connected(Variant::Sotw, |session| session.subscribe(EDS, &name("a"), PATIENCE));
     let (update, answer) = take(&mut session, response(EDS, "n1", "v1", &["a", "stranger"]), now);
     assert_eq!(names(&update), ["a"]);
     assert!(request(answer).error_detail.is_none(), "silently");
@@ -183,7 +179,7 @@ fn nothing_is_asked_of_a_kind_that_nobody_wants() {
 #[test]
 fn a_resource_that_comes_back_is_new_again_sotw() {
     let now = Instant::now();
-    let (mut session, _) = connected(|session| session.subscribe_to_all(CDS));
+    let (mut session, _) = connected(Variant::Sotw, |session| session.subscribe_to_all(CDS));
     take(&mut session, response(CDS, "1", "1", &["a"]), now);
     take(&mut session, response(CDS, "2", "2", &[]), now);
     let (update, _) = take(&mut session, response(CDS, "3", "3", &["a"]), now);
