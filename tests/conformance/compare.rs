@@ -140,6 +140,8 @@ line, every header, body, trailers, how the message was framed, and whether the 
 `date`, `x-envoy-upstream-service-time`, generated `x-request-id`s and the default `server` name are not compared, nor
 is the order of headers with different names. Nor are addresses of the machine itself at the end of `x-forwarded-for`.
 
+Cases under `xds/` are tests of their own in `tests/xds/beside`, where one management server feeds both.
+
 This page is made from `tests/data/differences.yaml`, and the test fails if a difference is missing there or is gone.
 Field by field, what of Envoy's configuration is supported at all is told by `mesh-agent validate`.
 ";

@@ -5,10 +5,14 @@
 //! status, which endpoint answered, and where that is left to chance, how often each did. What one of the two refuses, the other
 //! must refuse as well. `XDS_UPDATES` says how many updates; a few are enough for every day.
 
+#[path = "beside/differences.rs"]
+mod differences;
 #[path = "beside/load.rs"]
 mod load;
 #[path = "beside/model.rs"]
 mod model;
+#[path = "beside/pair.rs"]
+mod pair;
 #[path = "beside/parts.rs"]
 mod parts;
 #[path = "beside/probe.rs"]
@@ -24,15 +28,12 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use harness::agent::Options;
-use harness::config::own_address;
 use harness::echo::HttpServer;
-use harness::envoy::{self, Envoy};
+use harness::envoy;
 
-use crate::setup::bootstrap;
 use load::Load;
 use model::{MAIN_PORT, Model, Update};
-use probe::{Outcome, Prober};
+use pair::Pair;
 use python::Python;
 use server::{Node, Scripted, Server};
 
@@ -92,36 +93,26 @@ fn run(
     let upstreams = (0..UPSTREAMS).map(|index| HttpServer::local(&format!("u{index}")));
     let upstreams = upstreams.collect::<anyhow::Result<Vec<_>>>()?;
     let mut model = Model::new(seed, upstreams.iter().map(HttpServer::address).collect());
-    let nodes = ["envoy", "agent"].map(|id| Node { id: id.to_owned(), ip: own_address(0).ip() });
-    let [envoy_node, agent_node] = &nodes;
-    let mut server = start(&nodes)?;
-    server.push(&model.first(), &[])?;
-    let plane = server.address();
-    let mut envoy = Envoy::begin(&bootstrap("envoy", incremental, plane).to_string())?;
-    let mut agent = Options::no_kernel().start(bootstrap("agent", incremental, plane))?;
-    let mut prober = Prober::new()?;
+    let mut pair = Pair::start(incremental, &model.first(), start)?;
     let begun = Instant::now();
-    while prober.connect(envoy_node.at(MAIN_PORT)).is_err() {
-        ensure!(envoy.is_running() && begun.elapsed() < PATIENCE, "Envoy does not start:\n{}", envoy.log());
-    }
-    let load = Load::start(agent_node.at(MAIN_PORT))?;
+    let load = Load::start(pair.at_agent(MAIN_PORT))?;
     let mut patient = 0;
     for count in 1..=updates {
         let Update { what, pushes } = model.next();
         for (push, is_wrong) in pushes {
-            let refused = server.push(&push, &nodes).with_context(|| format!("update {count}: {what}"))?;
+            let refused = pair.push(&push).with_context(|| format!("update {count}: {what}"))?;
             let who: BTreeSet<_> = refused.iter().map(|refusal| refusal.node.as_str()).collect();
             let expected = if is_wrong { BTreeSet::from(["agent", "envoy"]) } else { BTreeSet::new() };
             ensure!(who == expected, "update {count}: {what}: {push:?}\nrefused: {refused:#?}");
         }
         let asked = Instant::now();
-        while let Err(difference) = compare(&mut prober, &model, envoy_node, agent_node) {
+        while let Err(difference) = compare(&mut pair, &model) {
             patient += u64::from(asked.elapsed() > Duration::from_secs(1));
             ensure!(
                 asked.elapsed() < PATIENCE,
                 "update {count}: {what}: {difference}\nthe agent's log:\n{}\nEnvoy's:\n{}",
-                agent.log(),
-                envoy.log()
+                pair.agent.log(),
+                pair.envoy.log()
             );
         }
         load.check().with_context(|| format!("update {count}: {what}"))?;
@@ -130,23 +121,20 @@ fn run(
     println!(
         "{updates} updates in {:?}, {requests} requests meanwhile, {} probes, {patient} turns late",
         begun.elapsed(),
-        prober.requests()
+        pair.prober.requests()
     );
-    // What is still open would be waited for.
-    drop(prober);
-    agent.stop()
+    pair.stop()
 }
 
 /// Whether both answer all probes alike.
-fn compare(prober: &mut Prober, model: &Model, envoy: &Node, agent: &Node) -> anyhow::Result<()> {
+fn compare(pair: &mut Pair, model: &Model) -> anyhow::Result<()> {
     // A connection keeps to the listener it came in by, as that was then.
-    prober.forget();
+    pair.prober.forget();
     for probe in model.probes() {
-        let mut ask = |node: &Node, times| prober.ask(node.at(probe.port), &probe.path, times, probe.is_fresh);
-        let outcomes: [Outcome; 2] = [ask(envoy, probe.times), ask(agent, probe.times)];
+        let outcomes = pair.ask(probe.port, &probe.path, probe.times, probe.is_fresh);
         if !outcomes[0].is_like(&outcomes[1]) {
             // Chance has another try with more patience.
-            let again: [Outcome; 2] = [ask(envoy, probe.times * 8), ask(agent, probe.times * 8)];
+            let again = pair.ask(probe.port, &probe.path, probe.times * 8, probe.is_fresh);
             ensure!(
                 again[0].is_like(&again[1]),
                 "{probe:?}:\n  Envoy: {:?}\n  agent: {:?}\n  configured: {}",
