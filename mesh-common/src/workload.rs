@@ -54,6 +54,12 @@ impl Workload {
         Self { pod: 0, outbound_v4: PortBe(0), outbound_v6: PortBe(0), mode: 0, shared: 1, pad: 0 }
     }
 
+    /// The same, let pass where the mesh can't do its work.
+    #[must_use]
+    pub const fn permissive(self) -> Self {
+        Self { mode: 0, ..self }
+    }
+
     /// Whether the cgroup decides who this is.
     #[inline(always)]
     #[must_use]

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-use crate::rig::connect;
+use mesh_agent::model::service::Protocol;
+use mesh_agent::model::workload::Mode;
+
+use crate::rig::{connect, listen};
 use crate::rig_or_skip;
+use crate::service::{first_only, learn, services};
 
 #[test]
 fn a_thousand_connections_leave_nothing_behind() -> anyhow::Result<()> {
@@ -44,6 +48,27 @@ fn after_the_mesh_nothing_is_steered() -> anyhow::Result<()> {
     rig.mesh.tick();
     assert!(connect(rig.pod("app"), &["10.96.0.1:80"]).is_err());
     assert_eq!(rig.count("steered"), 0);
+    Ok(())
+}
+
+#[test]
+fn who_drains_without_persistence_lets_go_and_goes_on_serving() -> anyhow::Result<()> {
+    let mut rig = rig_or_skip!(with |config: &mut mesh_agent::model::config::Mesh| {
+        first_only(config);
+        config.workloads[0].mode = Mode::Enforce;
+        config.kernel.persist = false;
+    }; "app", "server");
+    let to = rig.pod("server").at(81)[0];
+    let _server = listen(rig.pod("server"), to)?;
+    learn(&mut rig, &services(Protocol::Tcp, &[("10.96.0.1:80", &[(to, 1.0)])]));
+    rig.mesh.stop_steering();
+    // What it would steer passes, as it will without programs; what the kernel does by itself it does. A tick changes nothing.
+    for n in 1..=2 {
+        connect(rig.pod("app"), &[&to.to_string()])?;
+        connect(rig.pod("app"), &["10.96.0.1:80"])?;
+        assert_eq!((rig.count("passed_no_agent"), rig.count("direct"), rig.count("steered")), (n, n, 0));
+        rig.mesh.tick();
+    }
     Ok(())
 }
 

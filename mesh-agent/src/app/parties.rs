@@ -4,13 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::model::endpoint::Endpoint;
-use crate::model::event::Event;
+use crate::model::event::{Event, Kind};
 use crate::model::flow::{Direction, Pod};
 use crate::snapshot::{LiveFilter, LiveListener, Reader, Snapshot};
 use crate::telemetry::{Destination, Parties, Source};
 
-/// Names by the configuration of now and the workloads that run. Answers nothing for what comes in from a workload of this node:
-/// its own end tells of that connection.
+/// Names by the configuration of now and the workloads that run. Answers nothing for a connection that comes in from a workload of
+/// this node: its own end tells of it.
 pub(super) fn naming(
     mut snapshots: Reader,
     pods: Arc<Mutex<Vec<Arc<Pod>>>>,
@@ -24,10 +24,14 @@ pub(super) fn naming(
 fn name(event: &Event, pods: &[Arc<Pod>], snapshot: &Snapshot) -> Option<Parties> {
     let own = || pods.iter().find(|pod| pod.id == event.pod).map(|pod| &pod.workload.name);
     match event.direction {
-        Direction::Inbound if at(pods, event.client.ip()).is_some() => None,
         Direction::Inbound => {
-            let destination = own().map_or(Destination::Other, Destination::from);
-            Some(Parties { source: Source::Unknown, destination, listener: None })
+            let client = at(pods, event.client.ip());
+            // Of one that was refused at the door its own end does not know why, nor that it was.
+            if client.is_some() && event.kind != Kind::Denied {
+                return None;
+            }
+            let source = client.map_or(Source::Unknown, |pod| Source::Workload(pod.workload.name.clone()));
+            Some(Parties { source, destination: own().map_or(Destination::Other, Destination::from), listener: None })
         }
         Direction::Outbound => {
             let listener = if event.reason.bypass { None } else { snapshot.listener_for(event.direction, event.asked) };
@@ -63,4 +67,66 @@ fn cluster(snapshot: &Snapshot, listener: &LiveListener, server: SocketAddr) -> 
     // The kernel's connections are uses as well, which nobody else sees.
     cluster.touch();
     Some(Destination::from(cluster.name()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use socket2::{Domain, Socket};
+
+    use super::*;
+    use crate::model::event::{ConnectionId, Numbers, Reason};
+    use crate::model::flow::{OpenSocket, PodId};
+    use crate::model::workload::{Mode, Workload};
+
+    #[derive(Debug)]
+    struct Nowhere;
+
+    impl OpenSocket for Nowhere {
+        fn tcp(&self, _: Domain) -> std::io::Result<Socket> {
+            unreachable!("names open no sockets")
+        }
+    }
+
+    fn pod(id: u32, name: &str, address: &str) -> Arc<Pod> {
+        let workload = Workload {
+            name: name.into(),
+            namespace: "default".to_owned(),
+            service_account: "default".to_owned(),
+            labels: std::collections::BTreeMap::new(),
+            netns: None,
+            cgroup: None,
+            addresses: vec![address.parse().unwrap()],
+            mode: Mode::Permissive,
+        };
+        Arc::new(Pod { id: PodId(id), workload, identity: "".into(), netns: Arc::new(Nowhere) })
+    }
+
+    #[test]
+    fn what_comes_in_from_here_is_told_by_its_own_end_unless_it_was_refused() {
+        let pods = [pod(1, "app", "10.0.0.1"), pod(2, "server", "10.0.0.2")];
+        let source = |kind, client: &str| {
+            let server = "10.0.0.2:80".parse().unwrap();
+            let event = Event {
+                kind,
+                pod: PodId(2),
+                direction: Direction::Inbound,
+                connection: ConnectionId { since: 0, pod: PodId(2), ports: (80, 4000) },
+                client: client.parse().unwrap(),
+                asked: server,
+                server,
+                reason: Reason { label: "inbound_denied_policy", bypass: false },
+                policy: None,
+                age: Duration::ZERO,
+                numbers: Numbers::default(),
+            };
+            name(&event, &pods, &Snapshot::default()).map(|parties| parties.source)
+        };
+        assert_eq!(source(Kind::Opened, "10.0.0.1:4000"), None);
+        assert_eq!(source(Kind::Denied, "10.0.0.1:4000"), Some(Source::Workload("app".into())));
+        for kind in [Kind::Opened, Kind::Denied] {
+            assert_eq!(source(kind, "192.0.2.1:4000"), Some(Source::Unknown));
+        }
+    }
 }

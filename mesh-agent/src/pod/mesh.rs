@@ -83,7 +83,8 @@ pub struct Mesh {
     members: Vec<Running>,
     counters: Counters,
     board: Board,
-    steers: bool,
+    /// Workloads are no longer the mesh's to hold back: what cannot be steered passes.
+    lets_go: bool,
     ticks: u32,
     _pulse: Pulse,
     programs: Programs,
@@ -138,7 +139,7 @@ impl Mesh {
             members: Vec::new(),
             counters: parts.counters,
             board: Board::new(parts.levels, RunStats::start(config.kernel.stats)?),
-            steers: true,
+            lets_go: false,
             ticks: 0,
             _pulse: Pulse::start(parts.pulse).map_err(MeshError::Pulse)?,
             programs: parts.programs,
@@ -253,14 +254,19 @@ impl Mesh {
             let pod = Arc::clone(&member.pod);
             match self.add(member, &claims, &known) {
                 Ok(()) => {
+                    self.seeker.forgive(&pod.workload.name);
                     info!(workload = %pod.workload.name, "the workload is back");
                     back.push(pod);
                 }
                 Err(error) => {
-                    // A namespace is there before its loopback is up.
-                    debug!(workload = %pod.workload.name, %error, "not meshed yet; trying again");
                     self.listeners.retain(|listener| listener.pod.id != pod.id);
-                    self.seeker.miss(pod.workload.clone());
+                    // A namespace is there before its loopback is up.
+                    if self.seeker.fail(pod.workload.clone()) == FAILURES_TOLD {
+                        let error: &dyn std::error::Error = &error;
+                        warn!(workload = %pod.workload.name, error, "the workload is here and cannot be meshed; trying again");
+                    } else {
+                        debug!(workload = %pod.workload.name, %error, "not meshed yet; trying again");
+                    }
                 }
             }
         }
@@ -272,19 +278,19 @@ impl Mesh {
 
     /// To be called when draining starts: for new connections there is no agent from now on; those that are here go on.
     pub fn stop_steering(&mut self) {
+        if !self.persist {
+            // They stay known: a handshake that is under way ends at the agent, and services are served until the programs go.
+            self.lets_go = true;
+            if let Err(error) = self.sync.set(self.wanted()) {
+                warn!(%error, "the kernel still holds some workloads back; trying again");
+            }
+        }
         for Running { member, outbound, inbound, .. } in &mut self.members {
             self.outbound.hide(&kernel_workload(&member.pod, *outbound));
             match inbound {
                 Some(inbound) if self.persist => inbound.hide_listeners(),
                 _ => inbound.take().into_iter().for_each(Inbound::detach),
             }
-        }
-        if self.persist {
-            return;
-        }
-        self.steers = false;
-        if let Err(error) = self.sync.set(self.wanted()) {
-            warn!(%error, "the kernel still steers some workloads; trying again");
         }
     }
 
@@ -323,9 +329,9 @@ impl Mesh {
     /// What the maps should say of the workloads that run.
     fn wanted(&self) -> State {
         let mut state = self.without_workloads();
-        let steered = if self.steers { self.members.as_slice() } else { &[] };
-        for Running { member, outbound, .. } in steered {
+        for Running { member, outbound, .. } in &self.members {
             let workload = kernel_workload(&member.pod, *outbound);
+            let workload = if self.lets_go { workload.permissive() } else { workload };
             match member.key {
                 Key::Netns => {
                     let home = |&address| (address, member.netns.cookie());
@@ -349,7 +355,8 @@ impl Mesh {
 
 impl Drop for Mesh {
     fn drop(&mut self) {
-        if self.persist {
+        // One that did not come to run leaves what it found.
+        if self.persist || !self.folder.is_settled() {
             return;
         }
         if let Err(error) = self.sync.set(self.without_workloads()) {
@@ -369,5 +376,7 @@ fn directions(accelerate: bool) -> Directions {
     if accelerate { Directions::TO_AGENT.and(Directions::TO_APP).and(Directions::APPS) } else { Directions::default() }
 }
 
+/// How often a workload cannot be meshed, a second apart, until that is told.
+const FAILURES_TOLD: u32 = 3;
 /// Reading the maps back takes a thousand system calls; drift is not urgent.
 const TICKS_PER_LOOK: u32 = 10;

@@ -3,12 +3,14 @@
 //! A pod that is made anew under its old name (a restarted container, a service that starts again) has another namespace or
 //! another cgroup: for the kernel it is another pod, with a number of its own, and what was open belongs to the one that is gone.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tracing::debug;
 
 use crate::kernel::cgroup::Cgroups;
 use crate::model::flow::PodId;
+use crate::model::name::WorkloadName;
 use crate::model::workload::Workload;
 use crate::pod::netns::Netns;
 use crate::pod::registry::{self, Member};
@@ -17,6 +19,8 @@ use crate::pod::registry::{self, Member};
 #[derive(Debug)]
 pub(crate) struct Seeker {
     missed: Vec<Workload>,
+    /// Of those that were found and could not be meshed, how often.
+    failures: BTreeMap<WorkloadName, u32>,
     trust_domain: String,
     home: Arc<Netns>,
     cgroups: Cgroups,
@@ -26,12 +30,27 @@ pub(crate) struct Seeker {
 impl Seeker {
     /// Misses nobody. `last` is the highest number a pod has.
     pub(crate) fn new(trust_domain: &str, home: Arc<Netns>, cgroups: Cgroups, last: PodId) -> Self {
-        Self { missed: Vec::new(), trust_domain: trust_domain.to_owned(), home, cgroups, last }
+        let (missed, failures) = Default::default();
+        Self { missed, failures, trust_domain: trust_domain.to_owned(), home, cgroups, last }
     }
 
     /// This one is not here; it may come, or come back.
     pub(crate) fn miss(&mut self, workload: Workload) {
         self.missed.push(workload);
+    }
+
+    /// This one was found and could not be meshed: it is missed again. Answers how often that was so since it was last meshed.
+    pub(crate) fn fail(&mut self, workload: Workload) -> u32 {
+        let failures = self.failures.entry(workload.name.clone()).or_default();
+        *failures = failures.saturating_add(1);
+        let failures = *failures;
+        self.miss(workload);
+        failures
+    }
+
+    /// This one is meshed.
+    pub(crate) fn forgive(&mut self, workload: &WorkloadName) {
+        self.failures.remove(workload);
     }
 
     /// Those that are here now; `running` are those that were all the time.

@@ -146,6 +146,31 @@ fn an_agent_that_cannot_start_leaves_what_it_found() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[test]
+fn an_agent_that_fails_half_way_leaves_no_link_that_was_not_there() -> anyhow::Result<()> {
+    let world = world_or_skip!("client", "server", "new", "broken");
+    let mut scene = Scene::set(&world, "permissive")?;
+    let two = scene.config["mesh"]["workloads"].clone();
+    let all = world.mesh(&["client", "server", "new", "broken"], Value::Object(serde_json::Map::default()));
+    // Nobody can listen there.
+    let taken = world.pod("broken").run("ip", &["address", "del", "127.0.0.1/8", "dev", "lo"])?;
+    ensure!(taken.status.success(), "{}", taken.text());
+    for persist in [true, false] {
+        scene.config["mesh"]["workloads"] = two.clone();
+        scene.config["mesh"]["kernel"]["persist"] = true.into();
+        let mut agent = scene.start()?;
+        kill(&mut agent)?;
+        let before = links(&world)?;
+        scene.config["mesh"]["workloads"] = all["mesh"]["workloads"].clone();
+        scene.config["mesh"]["kernel"]["persist"] = persist.into();
+        let refused = scene.options.refuse(&scene.config)?;
+        assert!(!refused.status.success() && refused.text().contains("broken"), "{}", refused.text());
+        let ids = |links: Links| links.into_iter().map(|(name, (link, _))| (name, link)).collect::<Vec<_>>();
+        assert_eq!(ids(links(&world)?), ids(before), "persist {persist}");
+    }
+    Ok(())
+}
+
 /// The line of `mesh-agent check` about the pins of this world.
 fn check(world: &World) -> anyhow::Result<String> {
     let output = Command::new(harness::binaries::agent()?).arg("check").output()?;

@@ -6,6 +6,7 @@
 //! ```
 //! One agent per folder: it holds a lock on it, which the kernel lets go when the agent ends, however it ends.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -26,6 +27,8 @@ pub(crate) struct Folder {
     path: PathBuf,
     _lock: File,
     end: End,
+    /// The links that an agent before has left, until this one runs.
+    found: Option<BTreeSet<String>>,
 }
 
 /// What becomes of the pins when the folder is dropped.
@@ -69,13 +72,13 @@ impl Folder {
             }
             // Whoever had the lock until now may have removed the folder: then this is a lock on nothing.
             if bpffs::is_same(&lock, path) {
-                return Ok(Self { path: path.to_owned(), _lock: lock, end: End::Stay });
+                return Ok(Self { path: path.to_owned(), _lock: lock, end: End::Stay, found: None });
             }
         }
     }
 
-    /// Claims it for an agent and keeps of its pins what this agent can go on with. If nothing was attached before, nothing stays
-    /// until [`Self::settle`].
+    /// Claims it for an agent and keeps of its pins what this agent can go on with. Until [`Self::settle`] no link stays that was not
+    /// there before, and nothing at all if none was.
     pub(crate) fn take_over(path: &Path) -> Result<Self, PinsError> {
         let mut folder = Self::claim(path)?;
         let found = owner(path);
@@ -89,7 +92,10 @@ impl Folder {
         for folder in [&maps, &links] {
             fs::create_dir_all(folder).map_err(io_error(folder))?;
         }
-        if entries(&links).next().is_none() {
+        let found_links: BTreeSet<_> = entries(&links).collect();
+        let is_first = found_links.is_empty();
+        folder.found = Some(found_links);
+        if is_first {
             folder.end = End::Go;
         } else {
             info!(pins = %path.display(), interface = ?found.map(|owner| owner.abi), "taking over from the agent before");
@@ -102,7 +108,17 @@ impl Folder {
 
     /// All is in place: the pins stay when this process ends, or go with it.
     pub(crate) fn settle(&mut self, persist: bool) {
+        self.found = None;
         self.end = if persist { End::Stay } else { End::Go };
+        if !persist {
+            // Also if this process is killed.
+            self.forget_other_links(|_| false);
+        }
+    }
+
+    /// Whether its agent came to run.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.found.is_none()
     }
 
     /// Where a map is pinned.
@@ -122,7 +138,7 @@ impl Folder {
         let pin = self.link(name);
         if let Ok(link) = bpf::open(&pin) {
             match bpf::replace(link.as_fd(), program) {
-                Ok(()) => return keep(link, pin, persist),
+                Ok(()) => return Ok(Link { _fd: link, pin: persist.then_some(pin) }),
                 // Its namespace may be gone.
                 Err(error) => warn!(%error, link = name, "a pinned link takes no other program; it is made anew"),
             }
@@ -133,14 +149,14 @@ impl Folder {
         if persist {
             bpf::pin(link.as_fd(), &pin)?;
         }
-        keep(link, pin, persist)
+        Ok(Link { _fd: link, pin: persist.then_some(pin) })
     }
 
     /// Removes the links that are none of these: of workloads that are gone, of programs this version does not have.
     pub(crate) fn forget_other_links(&self, wanted: impl Fn(&str) -> bool) {
         let links = self.path.join(names::LINKS_FOLDER);
         for name in entries(&links).filter(|name| !wanted(name)) {
-            info!(link = name, "detached: nobody asks for it any more");
+            info!(link = name, "unpinned: nobody asks for it any more");
             if let Err(error) = remove_if_there(&links.join(name)) {
                 warn!(%error, "a link stays");
             }
@@ -160,6 +176,9 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
+        if let Some(found) = self.found.take() {
+            self.forget_other_links(|name| found.contains(name));
+        }
         if self.end == End::Go
             && let Err(error) = remove_all(&self.path)
         {
@@ -233,13 +252,6 @@ fn kept(abi: u32) -> Result<Kept, u32> {
             names::KEPT_OF.iter().find(|(known, _)| *known == older).map(|(_, maps)| Kept::Only(maps)).ok_or(older)
         }
     }
-}
-
-fn keep(link: OwnedFd, pin: PathBuf, persist: bool) -> io::Result<Link> {
-    if !persist && pin.exists() {
-        fs::remove_file(&pin)?;
-    }
-    Ok(Link { _fd: link, pin: persist.then_some(pin) })
 }
 
 fn remove_all(path: &Path) -> Result<(), PinsError> {
