@@ -114,21 +114,27 @@ async fn a_reset_is_passed_on_as_a_reset() {
     assert_eq!(read.expect_err("reset").kind(), io::ErrorKind::ConnectionReset);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn idle_connections_end() {
+    // Time passes only where it is said: while a blocking task runs, the runtime does not let it.
+    let (go_on, held) = std::sync::mpsc::channel::<()>();
+    let holder = tokio::task::spawn_blocking(move || held.recv());
     let limit = Duration::from_millis(50);
     let ((), result, _) = between(Some(limit), b"", async |mut client, mut server| {
         for _ in 0..4 {
             // Often enough, for longer than the limit.
-            tokio::time::sleep(limit / 2).await;
+            tokio::time::advance(limit / 2).await;
             client.write_all(b"x").await.expect("written");
             server.read_exact(&mut [0; 1]).await.expect("read");
         }
+        tokio::time::advance(limit).await;
         let end = server.read(&mut [0; 1]).await;
         assert_eq!(end.expect("closed, not broken"), 0);
     })
     .await;
     assert!(matches!(result, Err(CopyError::Idle(after)) if after == limit), "{result:?}");
+    drop(go_on);
+    assert!(holder.await.expect("no panic").is_err(), "nothing was ever sent");
 }
 
 #[tokio::test]
