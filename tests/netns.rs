@@ -16,6 +16,8 @@ mod isolation;
 mod life;
 #[path = "netns/mesh.rs"]
 mod mesh;
+#[path = "netns/on_demand.rs"]
+mod on_demand;
 #[path = "netns/real.rs"]
 mod real;
 #[path = "netns/restart.rs"]

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use harness::ads::message::{CDS, EDS, LDS, RDS};
 use harness::ads::plane::Plane;
 use harness::agent::{Agent, Options};
@@ -300,5 +301,41 @@ fn on_demand_needs_somebody_to_ask() -> anyhow::Result<()> {
     let output = Options::no_kernel().refuse(json!({ "mesh": { "on_demand": true } }))?;
     let text = output.lines.join("\n");
     assert!(text.contains("mesh.on_demand") && text.contains("cds_config"), "{text}");
+    Ok(())
+}
+
+/// Resident memory of a process, in kilobytes.
+fn resident(pid: u32) -> anyhow::Result<i64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("resident memory")?;
+    Ok(line.trim_end_matches("kB").trim().parse()?)
+}
+
+/// Memory of an agent whose server has so many clusters of ten endpoints each, when twenty of them have been used.
+fn twenty_in_use_of(clusters: usize, on_demand: bool) -> anyhow::Result<i64> {
+    let plane = Plane::start(own_address(0))?;
+    let server = HttpServer::local("one")?;
+    let address = own_address(10000);
+    let name = |index| format!("outbound|8080||service-{index}.default.svc.cluster.local");
+    let all: Vec<_> = (0..clusters).map(name).collect();
+    set(&plane, CDS, &all.iter().map(|name| eds_cluster(name)).collect::<Vec<_>>())?;
+    set(&plane, EDS, &all.iter().map(|name| endpoints(name, &[server.address(); 10])).collect::<Vec<_>>())?;
+    let route = |index: usize| json!({ "match": { "path": format!("/{index}") }, "route": { "cluster": name(index) } });
+    set(&plane, RDS, &[routes("r", (0..20).map(route).collect())])?;
+    set(&plane, LDS, &[rds_listener("l", address, "r")])?;
+    let config = with(bootstrap("test", true, plane.address()), json!({ "mesh": { "on_demand": on_demand } }));
+    let agent = Options::no_kernel().start(config)?;
+    for index in 0..20 {
+        assert_eq!(ask(address, &format!("/{index}"))?.response()?.status, 200);
+    }
+    assert_eq!(plane.subscribed(CDS).len(), if on_demand { 20 } else { 0 });
+    resident(agent.pid())
+}
+
+#[test]
+fn what_is_not_used_takes_no_memory() -> anyhow::Result<()> {
+    let (small, large) = (twenty_in_use_of(20, false)?, twenty_in_use_of(10_000, true)?);
+    eprintln!("resident: {small} kB with 20 clusters, {large} kB with 20 of 10,000");
+    assert!(large - small < 5 << 10, "{small} kB, {large} kB");
     Ok(())
 }
