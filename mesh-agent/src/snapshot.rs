@@ -117,6 +117,11 @@ impl Snapshot {
         self.clusters.iter()
     }
 
+    /// Routes that came by themselves.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<RouteTable>> {
+        self.routes.iter()
+    }
+
     /// The listener for a steered connection: by address and port, then by port alone, then the catch-all, as Envoy finds one
     /// for a connection whose original destination it restored.
     #[must_use]

@@ -112,6 +112,43 @@ fn a_request_goes_where_four_resources_say_and_changes_with_each() -> anyhow::Re
 }
 
 #[test]
+fn a_dump_tells_what_was_sent_from_what_was_written() -> anyhow::Result<()> {
+    for incremental in [false, true] {
+        let mesh = Mesh::start(incremental)?;
+        // It waits for endpoints that never come.
+        let version = set(&mesh.plane, CDS, &[eds_cluster("a"), eds_cluster("waiting")])?;
+        assert_eq!(mesh.plane.answer(CDS, version)?, None);
+        let dump = mesh.agent.admin().json("/config_dump?include_eds")?;
+        let part = |kind: &str| {
+            let type_url = format!("type.googleapis.com/envoy.admin.v3.{kind}ConfigDump");
+            let parts = dump["configs"].as_array().expect("a list");
+            parts.iter().find(|part| part["@type"] == *type_url).unwrap_or_else(|| panic!("no {kind} in {dump:#}"))
+        };
+        let clusters = part("Clusters");
+        assert_eq!(clusters["static_clusters"][0]["cluster"]["name"], "plane");
+        let entry = |list: &str| {
+            let entry = &clusters[list][0];
+            assert_eq!(entry["cluster"]["@type"], CDS, "{clusters:#}");
+            assert!(entry["version_info"].as_str().is_some_and(|version| !version.is_empty()), "{entry:#}");
+            entry["cluster"]["name"].clone()
+        };
+        assert_eq!(
+            (entry("dynamic_active_clusters"), entry("dynamic_warming_clusters")),
+            ("a".into(), "waiting".into())
+        );
+        let listener = &part("Listeners")["dynamic_listeners"][0];
+        assert_eq!((&listener["name"], &listener["active_state"]["listener"]["@type"]), (&"l".into(), &LDS.into()));
+        let routes = &part("Routes")["dynamic_route_configs"][0];
+        assert_eq!((&routes["route_config"]["@type"], &routes["route_config"]["name"]), (&RDS.into(), &"r".into()));
+        let endpoints = &part("Endpoints")["dynamic_endpoint_configs"][0]["endpoint_config"];
+        assert_eq!((&endpoints["@type"], &endpoints["cluster_name"]), (&EDS.into(), &"a".into()));
+        let port = &endpoints["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]["socket_address"]["port_value"];
+        assert_eq!(*port, mesh.one.address().port());
+    }
+    Ok(())
+}
+
+#[test]
 fn a_bad_resource_is_refused_with_its_place_and_changes_nothing() -> anyhow::Result<()> {
     for incremental in [false, true] {
         let mesh = Mesh::start(incremental)?;

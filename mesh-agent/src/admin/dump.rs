@@ -7,6 +7,7 @@ mod assignment;
 mod cluster;
 mod http;
 mod listener;
+mod live;
 mod management;
 mod node;
 mod object;
@@ -16,38 +17,40 @@ mod route;
 mod tests;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use crate::admin::dump::object::Object;
 use crate::model::config::{Accelerated, Config, Mesh};
+use crate::model::management::{Held, Standing};
 use crate::model::workload::{Mode, Workload};
 use crate::snapshot::Snapshot;
 
+/// What is in force.
+pub(super) struct Live {
+    pub(super) config: Arc<Config>,
+    pub(super) snapshot: Arc<Snapshot>,
+    /// How it stands with the management server.
+    pub(super) standing: Standing,
+    /// What it sent.
+    pub(super) held: Held,
+    pub(super) acceleration: Option<Accelerated>,
+}
+
 /// The configuration in force, as `envoy.admin.v3.ConfigDump`, and the `mesh` key beside it, and what became of
-/// acceleration, which with `auto` no configuration tells.
-pub(super) fn config(config: &Config, snapshot: &Snapshot, accelerated: Option<&Accelerated>) -> Value {
-    let version = snapshot.version().to_string();
-    let clusters = snapshot.clusters().map(|live| json!({ "cluster": cluster::cluster(&live.config) }));
-    let listeners = snapshot.listeners().iter().map(|live| listener::listener(&live.config));
-    let udp = snapshot.udp_listeners().iter().map(|live| listener::udp_listener(&live.config));
-    let listeners = listeners.chain(udp).map(|listener| json!({ "listener": listener }));
+/// acceleration, which with `auto` no configuration tells. Endpoints that came by themselves are many, so they have to be asked for.
+pub(super) fn config(live: &Live, with_endpoints: bool) -> Value {
+    let mut configs = vec![
+        Object::typed(&admin("BootstrapConfigDump")).set("bootstrap", bootstrap(&live.config)).done(),
+        live.clusters(),
+    ];
+    configs.extend(with_endpoints.then(|| live.endpoints()));
+    configs.extend([live.listeners(), live.routes()]);
     json!({
-        "configs": [
-            { "@type": admin_type("BootstrapConfigDump"), "bootstrap": bootstrap(config) },
-            {
-                "@type": admin_type("ClustersConfigDump"),
-                "version_info": version,
-                "static_clusters": clusters.collect::<Vec<_>>(),
-            },
-            {
-                "@type": admin_type("ListenersConfigDump"),
-                "version_info": version,
-                "static_listeners": listeners.collect::<Vec<_>>(),
-            },
-        ],
-        "mesh": mesh(&config.mesh),
-        "acceleration": accelerated.map(|Accelerated { on, because }| json!({ "on": on, "because": because })),
+        "configs": configs,
+        "mesh": mesh(&live.config.mesh),
+        "acceleration": live.acceleration.as_ref().map(|it| json!({ "on": it.on, "because": it.because })),
     })
 }
 
@@ -98,6 +101,6 @@ fn address(address: SocketAddr) -> Value {
     json!({ "socket_address": { "address": address.ip().to_string(), "port_value": address.port() } })
 }
 
-fn admin_type(message: &str) -> String {
-    format!("type.googleapis.com/envoy.admin.v3.{message}")
+fn admin(message: &str) -> String {
+    format!("envoy.admin.v3.{message}")
 }

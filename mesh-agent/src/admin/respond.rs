@@ -22,7 +22,7 @@ const JSON: &str = "application/json";
 const INDEX: &str = "\
 /livez         the process answers
 /readyz        200 if traffic is served, 503 before that and while draining
-/config_dump   the configuration in force, JSON
+/config_dump   the configuration in force, JSON; ?include_eds
 /clusters      clusters and endpoints; ?format=json
 /config        what came from the management server, and what was refused, JSON
 /workloads     the workloads of this node, JSON
@@ -48,7 +48,7 @@ pub(super) fn respond<B>(admin: &Admin, via: Via, request: &Request<B>) -> Answe
         "/" => text(StatusCode::OK, INDEX),
         "/livez" => text(StatusCode::OK, "ok\n"),
         "/readyz" => ready(admin),
-        "/config_dump" => json(&dump::config(&admin.config, &admin.snapshot(), admin.acceleration.get())),
+        "/config_dump" => json(&dump::config(&admin.live(), request.uri().query() == Some("include_eds"))),
         "/clusters" if request.uri().query() == Some("format=json") => json(&clusters::json(&admin.snapshot())),
         "/clusters" => text(StatusCode::OK, clusters::text(&admin.snapshot())),
         "/config" => json(&(admin.management)().map(|it| ConfigView::of(it, SystemTime::now()))),

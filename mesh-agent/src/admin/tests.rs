@@ -15,6 +15,7 @@ use crate::drain;
 use crate::model::cluster::{BalancePolicy, Cluster, DEFAULT_PANIC_THRESHOLD, Discovery, UpstreamProtocol};
 use crate::model::config::Config;
 use crate::model::endpoint::{Endpoint, Roster};
+use crate::model::management::Held;
 use crate::model::name::WorkloadName;
 use crate::model::workload::{Mode, Workload};
 use crate::snapshot::{Builder, Publisher};
@@ -100,7 +101,8 @@ fn serve(name: &str) -> Served {
         panic_threshold: DEFAULT_PANIC_THRESHOLD,
         weighs_localities: false,
     };
-    let (snapshot, rejected) = Builder::default().build(&[], &[Arc::new(cluster)], &Default::default());
+    let config = Config { clusters: vec![Arc::new(cluster)], ..Config::default() };
+    let (snapshot, rejected) = Builder::default().build(&[], &config.clusters, &Default::default());
     assert_eq!(rejected, []);
     let publisher = Publisher::default();
     publisher.publish(snapshot);
@@ -115,11 +117,12 @@ fn serve(name: &str) -> Served {
         mode: Mode::Enforce,
     };
     let admin = Arc::new(Admin {
-        config: Arc::new(Config::default()),
+        config: Arc::new(config),
         snapshots: publisher.reader(),
         telemetry: Telemetry::new(1),
         workloads: Box::new(move || vec![WorkloadView::unmeshed(&workload, "its cgroup is gone".into())]),
         management: Box::new(|| None),
+        held: Box::new(Held::default),
         acceleration: Arc::default(),
         readiness: Readiness::default(),
         drain: drain::pair().0,

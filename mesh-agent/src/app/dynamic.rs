@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::app::demand::Demands;
 use crate::app::live::Live;
 use crate::model::config::Config;
-use crate::model::management::{ConfigSource, Standing};
+use crate::model::management::{ConfigSource, Held, Standing};
 use crate::model::resource::{Resource, ResourceKind};
 use crate::protobuf;
 use crate::rollout::Rollout;
@@ -129,6 +129,14 @@ pub(super) fn standing(
         let on_demand = demands.as_ref().map(|standing| *standing.lock().unwrap_or_else(PoisonError::into_inner));
         status.as_ref().map(|status| Standing { on_demand, ..status.view() })
     })
+}
+
+/// Reads what the management server sent.
+pub(super) fn held(dynamic: &Option<Dynamic>) -> Box<dyn Fn() -> Held + Send + Sync> {
+    match dynamic {
+        Some(dynamic) => Box::new(dynamic.client.held()),
+        None => Box::new(Held::default),
+    }
 }
 
 /// What happens next, if anything can.

@@ -1,6 +1,7 @@
 //! Where resources come from that are not in the file (`Bootstrap.dynamic_resources`), and how to talk to who has them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::model::resource::ResourceKind;
@@ -100,6 +101,9 @@ pub struct OnDemand {
     /// What was let go so far, because nobody used it.
     pub expired: u64,
 }
+
+/// What a management server sent and is live, or waits for what it refers to: names and versions, by kind.
+pub type Held = BTreeMap<ResourceKind, HashMap<Arc<str>, Arc<str>>>;
 
 /// The same of one kind of resources.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,9 @@
 //! A route configuration, compiled: domains indexed, clusters as slots.
 
+use std::sync::Arc;
+
 use crate::model::filter::WeightedCluster;
-use crate::model::name::ClusterName;
+use crate::model::name::{ClusterName, RouteConfigName};
 use crate::model::route::{
     Action, DirectResponse, Domain, Forward, PathRewrite, Redirect, Route, RouteConfig, RouteMatch,
 };
@@ -10,8 +12,10 @@ use crate::route::{RequestView, header, path, query};
 use crate::snapshot::{ClusterSlot, WeightedSlots};
 
 /// A compiled route configuration.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RouteTable {
+    /// As configured.
+    pub config: Arc<RouteConfig>,
     hosts: Hosts,
     routes: Vec<Vec<CompiledRoute>>,
 }
@@ -56,12 +60,19 @@ pub enum CompileError {
 }
 
 impl RouteTable {
+    /// Takes no request: stands for a configuration that has not come.
+    #[must_use]
+    pub fn empty(name: &RouteConfigName) -> Self {
+        let config = RouteConfig { name: name.clone(), virtual_hosts: Vec::new() };
+        Self { config: Arc::new(config), hosts: Hosts::default(), routes: Vec::new() }
+    }
+
     /// Compiles `config`; `resolve` knows each cluster's slot.
     ///
     /// # Errors
     /// See [`CompileError`].
     pub fn compile(
-        config: &RouteConfig,
+        config: &Arc<RouteConfig>,
         resolve: &dyn Fn(&ClusterName) -> Option<ClusterSlot>,
     ) -> Result<Self, CompileError> {
         let mut hosts = Hosts::default();
@@ -76,7 +87,7 @@ impl RouteTable {
                 host.routes.iter().map(|route| compile_route(route, &host.name, resolve)).collect::<Result<_, _>>()?,
             );
         }
-        Ok(Self { hosts, routes })
+        Ok(Self { config: Arc::clone(config), hosts, routes })
     }
 
     /// The route a request takes.

@@ -1,6 +1,7 @@
 //! Routing as tables of requests and the route each takes.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use http::StatusCode;
 
@@ -76,7 +77,7 @@ fn host(name: &str, domains: Vec<Domain>, routes: Vec<Route>) -> VirtualHost {
 }
 
 fn table(virtual_hosts: Vec<VirtualHost>) -> RouteTable {
-    RouteTable::compile(&RouteConfig { name: "test".into(), virtual_hosts }, &|_| None).expect("compiles")
+    RouteTable::compile(&Arc::new(RouteConfig { name: "test".into(), virtual_hosts }), &|_| None).expect("compiles")
 }
 
 fn check(table: &RouteTable, cases: &[(&str, &str)]) {

@@ -11,14 +11,14 @@ mod stream;
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::model::management::Management;
+use crate::model::management::{Held, Management};
 use crate::xds::delivery::{Decode, Delivery, News, Reply, Want, Wish};
 use crate::xds::session::{Fault, Session, Update, Variant};
 use crate::xds::status::Status;
@@ -32,6 +32,7 @@ pub struct Client<R> {
     deliveries: mpsc::Receiver<Delivery<R>>,
     status: Arc<Status>,
     wishes: Arc<Wishes>,
+    session: Arc<Mutex<Session>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -50,8 +51,16 @@ impl<R: Send + 'static> Client<R> {
         let (sender, deliveries) = mpsc::channel(1);
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (told, news) = (String::new(), Arc::clone(&wishes));
-        let running = Running { management, session, decode, sender, status: Arc::clone(&status), wishes: news, told };
+        let session = Arc::new(Mutex::new(session));
+        let running = Running {
+            management,
+            session: Arc::clone(&session),
+            decode,
+            sender,
+            status: Arc::clone(&status),
+            wishes: Arc::clone(&wishes),
+            told: String::new(),
+        };
         let thread = thread::Builder::new().name("xds".to_owned()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
@@ -63,7 +72,7 @@ impl<R: Send + 'static> Client<R> {
             // A look-up of a name blocks a thread of its own for as long as the host's resolver likes.
             runtime.shutdown_background();
         })?;
-        Ok(Self { deliveries, status, wishes, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { deliveries, status, wishes, session, stop: Some(stop), thread: Some(thread) })
     }
 
     /// What changes next. It must be replied to before there is more.
@@ -89,6 +98,12 @@ impl<R: Send + 'static> Client<R> {
         }
     }
 
+    /// Reads what is live, and in which version.
+    pub fn held(&self) -> impl Fn() -> Held + Send + Sync + 'static {
+        let session = Arc::clone(&self.session);
+        move || lock(&session).versions()
+    }
+
     /// How it stands with the server.
     #[must_use]
     pub fn status(&self) -> &Arc<Status> {
@@ -109,7 +124,8 @@ impl<R> Drop for Client<R> {
 /// The client's thread.
 struct Running<R> {
     management: Management,
-    session: Session,
+    /// Shared with those who ask what is held, which nobody does in a hurry.
+    session: Arc<Mutex<Session>>,
     decode: Decode<R>,
     sender: mpsc::Sender<Delivery<R>>,
     status: Arc<Status>,
@@ -145,7 +161,7 @@ impl<R> Running<R> {
 
     /// Tries every server and place in order, until one has answered and its stream has ended.
     async fn round(&mut self, backoff: &mut Backoff) -> Result<(), Over> {
-        let variant = self.session.variant();
+        let variant = self.session().variant();
         for server in self.management.servers.clone() {
             for place in &server.places {
                 let at = format!("{} ({}:{})", server.name, place.0, place.1);
@@ -154,7 +170,7 @@ impl<R> Running<R> {
                     Ok(stream) => {
                         self.status.connected(&at);
                         let (answered, error) = self.serve(stream, &at).await?;
-                        self.session.disconnected();
+                        self.session().disconnected();
                         if answered {
                             self.failed(&at, &error);
                             backoff.reset();
@@ -182,7 +198,7 @@ impl<R> Running<R> {
 
     /// Speaks over one stream until it ends: whether the server ever answered, and why it ended.
     async fn serve(&mut self, mut stream: Stream, at: &str) -> Result<(bool, StreamError), Over> {
-        let mut waiting: VecDeque<_> = self.session.connected(Instant::now()).into();
+        let mut waiting: VecDeque<_> = self.session().connected(Instant::now()).into();
         let requests = stream.requests();
         let has_others = self.management.servers.iter().map(|server| server.places.len()).sum::<usize>() > 1;
         let mut answered = false;
@@ -190,7 +206,7 @@ impl<R> Running<R> {
         let mut stalled = tokio::time::Instant::now() + STALLED;
         let silent = tokio::time::Instant::now() + SILENT;
         loop {
-            let deadline = self.session.deadline();
+            let deadline = self.session().deadline();
             tokio::select! {
                 // What is to be said is said before more is heard: to judge the next response may take a while.
                 biased;
@@ -236,7 +252,8 @@ impl<R> Running<R> {
 
     /// Has a response judged: the answers to it.
     async fn received(&mut self, message: Bytes) -> Result<Result<Vec<Bytes>, StreamError>, Over> {
-        let update = match self.session.received(message, Instant::now()) {
+        let received = self.session().received(message, Instant::now());
+        let update = match received {
             Ok(update) => update,
             Err(error) if error.ends_stream() => return Ok(Err(StreamError::Garbage(error))),
             Err(error) => {
@@ -246,7 +263,7 @@ impl<R> Running<R> {
             }
         };
         let kind = update.ticket.kind;
-        if update.resources.is_empty() && self.session.held(kind) == 0 && !update.removed.is_empty() {
+        if update.resources.is_empty() && self.session().held(kind) == 0 && !update.removed.is_empty() {
             tracing::warn!(%kind, removed = update.removed.len(), "the management server removed everything of a kind");
         }
         let Update { ticket, version, resources, removed, faults } = update;
@@ -264,14 +281,14 @@ impl<R> Running<R> {
         refused.extend(reply.refused.iter().cloned());
         let refusals: Vec<_> = faults.iter().chain(&refused).take(MOST_SHOWN).map(ToString::to_string).collect();
         let refusal = (!refusals.is_empty()).then(|| refusals.join("; "));
-        let answer = self.session.decided(&ticket, &refused, Instant::now());
-        self.status.judged(kind, &version, self.session.held(kind), refusal);
+        let answer = self.session().decided(&ticket, &refused, Instant::now());
+        self.status.judged(kind, &version, self.session().held(kind), refusal);
         Ok(Ok(answer.into_iter().chain(self.follow(&reply.wishes)).collect()))
     }
 
     /// Says what did not come, or has expired: requests that follow from it.
     async fn overdue(&mut self) -> Result<Vec<Bytes>, Over> {
-        let missing = self.session.overdue(Instant::now());
+        let missing = self.session().overdue(Instant::now());
         if missing.is_empty() {
             return Ok(Vec::new());
         }
@@ -282,6 +299,10 @@ impl<R> Running<R> {
         Ok(self.follow(&reply.wishes))
     }
 
+    fn session(&self) -> MutexGuard<'_, Session> {
+        lock(&self.session)
+    }
+
     async fn deliver(&self, news: News<R>) -> Result<Reply, Over> {
         let (reply, answer) = oneshot::channel();
         self.sender.send(Delivery { news, reply }).await.map_err(|_| Over)?;
@@ -289,15 +310,16 @@ impl<R> Running<R> {
     }
 
     fn follow(&mut self, wishes: &[Wish]) -> Vec<Bytes> {
-        wishes.iter().for_each(|wish| wish.tell(&mut self.session));
-        self.session.flush(Instant::now())
+        let mut session = self.session();
+        wishes.iter().for_each(|wish| wish.tell(&mut session));
+        session.flush(Instant::now())
     }
 
     /// Waits for something else than a response. Resources may expire meanwhile.
     async fn meanwhile<T>(&mut self, future: impl Future<Output = T>) -> Result<T, Over> {
         tokio::pin!(future);
         loop {
-            let deadline = self.session.deadline();
+            let deadline = self.session().deadline();
             tokio::select! {
                 done = &mut future => return Ok(done),
                 // There is no stream: requests follow with the next one.
@@ -309,6 +331,11 @@ impl<R> Running<R> {
             }
         }
     }
+}
+
+fn lock(session: &Mutex<Session>) -> MutexGuard<'_, Session> {
+    // A panic of the client's thread ends the client; what it held is still true.
+    session.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn until(deadline: Option<Instant>) {

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::model::management::Held;
 use crate::model::resource::ResourceKind;
 use crate::xds::message::Status;
 use subscription::{Subscription, Undecided};
@@ -178,6 +179,14 @@ impl Session {
     #[must_use]
     pub fn held(&self, kind: ResourceKind) -> usize {
         self.kinds.get(&kind).map_or(0, Subscription::held)
+    }
+
+    /// What is live, and in which version.
+    #[must_use]
+    pub fn versions(&self) -> Held {
+        let versions =
+            |it: &Subscription| it.versions().map(|(name, version)| (name.clone(), version.clone())).collect();
+        self.kinds.iter().map(|(kind, subscription)| (*kind, versions(subscription))).collect()
     }
 
     fn ask(&mut self, kind: ResourceKind, now: Instant) -> Option<Bytes> {

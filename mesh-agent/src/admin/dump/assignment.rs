@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::admin::dump::address;
 use crate::admin::dump::object::Object;
 use crate::model::endpoint::{AssignmentPolicy, DnsHost, Endpoint, Group, Health, Locality, Roster};
+use crate::snapshot::EndpointSet;
 
 /// What an endpoint is, where it stands, and what is said of it.
 pub(super) struct Written {
@@ -19,10 +20,21 @@ pub(super) struct Written {
 
 /// The endpoints, those that stand together in one group as they were written.
 pub(super) fn assignment<E>(name: &str, assignment: &Roster<E>, each: fn(&E) -> Written) -> Value {
-    let written: Vec<_> = assignment.endpoints.iter().map(each).collect();
-    let groups: Vec<_> = written.chunk_by(|one, next| Arc::ptr_eq(&one.group, &next.group)).map(group).collect();
-    let object = Object::default().set("cluster_name", name).set("endpoints", groups);
+    let object =
+        Object::default().set("cluster_name", name).set("endpoints", groups(assignment.endpoints.iter().map(each)));
     object.maybe("policy", policy(assignment.policy)).done()
+}
+
+/// The endpoints that are in use, wherever they came from.
+pub(super) fn in_use(name: &str, set: &EndpointSet) -> Value {
+    let written = set.endpoints.iter().map(|it| endpoint(it));
+    let dropped = (set.drop_per_million > 0).then(|| json!({ "drop_overloads": drop(set.drop_per_million) }));
+    Object::default().set("cluster_name", name).set("endpoints", groups(written)).maybe("policy", dropped).done()
+}
+
+fn groups(written: impl Iterator<Item = Written>) -> Vec<Value> {
+    let written: Vec<_> = written.collect();
+    written.chunk_by(|one, next| Arc::ptr_eq(&one.group, &next.group)).map(group).collect()
 }
 
 pub(super) fn endpoint(endpoint: &Endpoint) -> Written {
@@ -64,10 +76,6 @@ fn locality(locality: &Locality) -> Option<Value> {
 
 fn policy(policy: AssignmentPolicy) -> Option<Value> {
     let default = AssignmentPolicy::default();
-    let drop = |per_million: u32| {
-        let percentage = json!({ "numerator": per_million, "denominator": "MILLION" });
-        json!([{ "category": "drop", "drop_percentage": percentage }])
-    };
     (policy != default).then(|| {
         Object::default()
             .maybe("drop_overloads", (policy.drop_per_million > 0).then(|| drop(policy.drop_per_million)))
@@ -75,4 +83,9 @@ fn policy(policy: AssignmentPolicy) -> Option<Value> {
             .maybe("weighted_priority_health", policy.weighted_health.then_some(true))
             .done()
     })
+}
+
+fn drop(per_million: u32) -> Value {
+    let percentage = json!({ "numerator": per_million, "denominator": "MILLION" });
+    json!([{ "category": "drop", "drop_percentage": percentage }])
 }

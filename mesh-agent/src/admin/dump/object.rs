@@ -14,6 +14,12 @@ impl Object {
         Self::default().set("@type", format!("type.googleapis.com/{message}"))
     }
 
+    /// `value` as an `Any`, which says what it is.
+    pub(super) fn any(message: &str, value: Value) -> Value {
+        let Value::Object(fields) = value else { return value };
+        Self(fields).set("@type", format!("type.googleapis.com/{message}")).done()
+    }
+
     pub(super) fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.0.insert(key.to_owned(), value.into());
         self

@@ -1,12 +1,14 @@
 //! What is dumped is read again as the same configuration.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use crate::admin::dump;
 use crate::file;
 use crate::model::config::Config;
+use crate::model::management::{Held, Standing};
 use crate::snapshot::{Builder, Change};
 
 #[test]
@@ -18,7 +20,15 @@ fn every_supported_field_survives_a_dump() {
     // What comes by itself does not come here.
     let needs: Vec<_> = builder.waiting().map(|(.., need)| Change::GiveUp(need.clone())).collect();
     let snapshot = builder.apply(needs).snapshot.unwrap();
-    let dumped = dump::config(&written, &snapshot, None);
+    let written = Arc::new(written);
+    let live = dump::Live {
+        config: Arc::clone(&written),
+        snapshot: Arc::new(snapshot),
+        standing: Standing::default(),
+        held: Held::default(),
+        acceleration: None,
+    };
+    let dumped = dump::config(&live, false);
     let again = read(&serde_json::to_string_pretty(&as_bootstrap(&dumped)).unwrap());
     let (mut node, mut expected) = (again.node, written.node.clone());
     // A map's order means nothing.
@@ -30,16 +40,22 @@ fn every_supported_field_survives_a_dump() {
     assert_eq!(again.mesh, written.mesh);
     assert_eq!(again.clusters, written.clusters);
     assert_eq!(again.listeners, written.listeners);
-    assert_eq!((again.udp_listeners.len(), again.udp_listeners), (2, written.udp_listeners));
+    assert_eq!((again.udp_listeners.len(), &again.udp_listeners), (2, &written.udp_listeners));
 }
 
 /// The configuration file that says what a dump says.
 fn as_bootstrap(dump: &Value) -> Value {
-    let [bootstrap, clusters, listeners] = dump["configs"].as_array().unwrap().as_slice() else {
-        panic!("three parts expected")
+    let [bootstrap, clusters, listeners, _routes] = dump["configs"].as_array().unwrap().as_slice() else {
+        panic!("four parts expected")
     };
     let pick = |part: &Value, list: &str, key: &str| -> Vec<Value> {
-        part[list].as_array().unwrap().iter().map(|entry| entry[key].clone()).collect()
+        let resource = |entry: &Value| {
+            let mut resource = entry[key].clone();
+            // It says what it is, which a file does not.
+            assert!(resource.as_object_mut().unwrap().remove("@type").is_some());
+            resource
+        };
+        part[list].as_array().unwrap().iter().map(resource).collect()
     };
     let mut file = bootstrap["bootstrap"].clone();
     file["mesh"] = dump["mesh"].clone();

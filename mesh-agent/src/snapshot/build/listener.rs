@@ -8,6 +8,7 @@ use crate::model::flow::Direction;
 use crate::model::listener::{FilterChain, Listener, UdpListener};
 use crate::model::name::{ClusterName, ListenerName};
 use crate::route;
+use crate::route::RouteTable;
 use crate::snapshot::build::waiting::Waiter;
 use crate::snapshot::build::{Builder, Need, Round};
 use crate::snapshot::{HttpChain, Listeners, LiveChain, LiveFilter, LiveListener, LiveUdp, Rejected, Routes, TcpChain};
@@ -174,9 +175,10 @@ impl Builder {
                     }
                     RouteSource::Discovered(rds) => {
                         let slot = self.route_slot(&rds.name);
-                        let first = self.routes.get(slot.index()).cloned().unwrap_or_default();
+                        let first = self.routes.get(slot.index()).cloned();
+                        let none = || Arc::new(RouteTable::empty(&rds.name));
                         let used = self.discovered.get(&rds.name).and_then(|routes| routes.used.clone());
-                        Routes::Discovered { slot, first, used }
+                        Routes::Discovered { slot, first: first.unwrap_or_else(none), used }
                     }
                 };
                 LiveFilter::Http(Arc::new(HttpChain { config: Arc::clone(config), routes }))

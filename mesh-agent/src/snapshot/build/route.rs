@@ -114,7 +114,7 @@ impl Builder {
     }
 
     /// The table of these routes; a cluster that is not there has its slot all the same.
-    pub(super) fn compile(&mut self, config: &RouteConfig) -> Result<RouteTable, crate::route::CompileError> {
+    pub(super) fn compile(&mut self, config: &Arc<RouteConfig>) -> Result<RouteTable, crate::route::CompileError> {
         for cluster in config.clusters() {
             self.cluster_slot(cluster);
         }

@@ -1,0 +1,139 @@
+//! What is live, kind by kind: what stands in the file is static; what a management server sent is dynamic, and has a version.
+//!
+//! What it sent and is not live waits for what it refers to (Envoy: warming). Of that there is the name and the version.
+
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
+
+use crate::admin::dump::assignment::in_use;
+use crate::admin::dump::cluster::cluster;
+use crate::admin::dump::listener::{listener, udp_listener};
+use crate::admin::dump::object::Object;
+use crate::admin::dump::route::route_config;
+use crate::admin::dump::{Live, admin};
+use crate::model::cluster::Discovery;
+use crate::model::filter::{NetworkFilter, RouteSource};
+use crate::model::resource::ResourceKind as Kind;
+use crate::model::route::RouteConfig;
+
+impl Live {
+    pub(super) fn clusters(&self) -> Value {
+        let written: HashSet<_> = self.config.clusters.iter().map(|it| it.name.as_str()).collect();
+        let entries = self.snapshot.clusters().map(|it| (it.name().as_str(), cluster(&it.config)));
+        let (fixed, sent) = self.told_apart(Kind::Cluster, &written, entries);
+        let fixed: Vec<_> = fixed.into_iter().map(|cluster| json!({ "cluster": cluster })).collect();
+        let active = |it: &Sent| json!({ "version_info": it.version, "cluster": it.resource });
+        self.dump("ClustersConfigDump", Kind::Cluster)
+            .list("static_clusters", &fixed, Value::clone)
+            .list("dynamic_active_clusters", &sent.active, active)
+            .list("dynamic_warming_clusters", &sent.warming, active)
+            .done()
+    }
+
+    pub(super) fn listeners(&self) -> Value {
+        let tcp = self.config.listeners.iter().map(|it| it.name.as_str());
+        let written = tcp.chain(self.config.udp_listeners.iter().map(|it| it.name.as_str())).collect();
+        let tcp = self.snapshot.listeners().iter().map(|it| (it.config.name.as_str(), listener(&it.config)));
+        let udp = self.snapshot.udp_listeners().iter().map(|it| (it.config.name.as_str(), udp_listener(&it.config)));
+        let (fixed, sent) = self.told_apart(Kind::Listener, &written, tcp.chain(udp));
+        let fixed: Vec<_> = fixed.into_iter().map(|listener| json!({ "listener": listener })).collect();
+        let in_state = |state: &'static str| move |it: &Sent| json!({ "name": it.name, state: { "version_info": it.version, "listener": it.resource } });
+        let active = sent.active.iter().map(in_state("active_state"));
+        let dynamic: Vec<_> = active.chain(sent.warming.iter().map(in_state("warming_state"))).collect();
+        self.dump("ListenersConfigDump", Kind::Listener)
+            .list("static_listeners", &fixed, Value::clone)
+            .list("dynamic_listeners", &dynamic, Value::clone)
+            .done()
+    }
+
+    pub(super) fn routes(&self) -> Value {
+        let chains =
+            self.snapshot.listeners().iter().flat_map(|it| it.config.chains.iter().chain(&it.config.default_chain));
+        let inline = chains.filter_map(|chain| match &chain.filter {
+            NetworkFilter::Http(manager) => match &manager.routes {
+                RouteSource::Inline(routes) => Some(json!({ "route_config": any(Kind::Route, route_config(routes)) })),
+                RouteSource::Discovered(_) => None,
+            },
+            NetworkFilter::Tcp(_) => None,
+        });
+        let entry = |it: &RouteConfig| json!({ "version_info": self.version(Kind::Route, it.name.as_str()), "route_config": any(Kind::Route, route_config(it)) });
+        let sent: Vec<_> = self.snapshot.routes().map(|table| entry(&table.config)).collect();
+        Object::typed(&admin("RoutesConfigDump"))
+            .list("static_route_configs", &inline.collect::<Vec<_>>(), Value::clone)
+            .list("dynamic_route_configs", &sent, Value::clone)
+            .done()
+    }
+
+    pub(super) fn endpoints(&self) -> Value {
+        let (mut fixed, mut sent) = (Vec::new(), Vec::new());
+        for live in self.snapshot.clusters() {
+            let config = |name: &str| any(Kind::Endpoints, in_use(name, &live.endpoints));
+            match &live.config.discovery {
+                Discovery::Eds(eds) => sent.push(json!({
+                    "version_info": self.version(Kind::Endpoints, &eds.service),
+                    "endpoint_config": config(&eds.service),
+                })),
+                _ => fixed.push(json!({ "endpoint_config": config(live.name().as_str()) })),
+            }
+        }
+        Object::typed(&admin("EndpointsConfigDump"))
+            .list("static_endpoint_configs", &fixed, Value::clone)
+            .list("dynamic_endpoint_configs", &sent, Value::clone)
+            .done()
+    }
+
+    /// A dump that begins with the version of the last response.
+    fn dump(&self, message: &str, kind: Kind) -> Object {
+        let version = self.standing.kinds.get(&kind).map_or("", |it| &it.version);
+        Object::typed(&admin(message)).text("version_info", version)
+    }
+
+    /// Entries whose name is `written` in the file, and the others, to which those are added that are not live.
+    fn told_apart<'a>(
+        &self,
+        kind: Kind,
+        written: &HashSet<&str>,
+        entries: impl Iterator<Item = (&'a str, Value)>,
+    ) -> (Vec<Value>, Dynamic) {
+        let (mut fixed, mut active, mut live) = (Vec::new(), Vec::new(), HashSet::new());
+        for (name, resource) in entries {
+            let resource = any(kind, resource);
+            if written.contains(name) {
+                fixed.push(resource);
+            } else {
+                live.insert(name.to_owned());
+                active.push(Sent { name: name.to_owned(), version: self.version(kind, name), resource });
+            }
+        }
+        let held = self.held.get(&kind).into_iter().flatten();
+        let waiting = held.filter(|(name, _)| !live.contains(&***name)).map(|(name, version)| {
+            let resource = any(kind, json!({ "name": &**name }));
+            Sent { name: name.to_string(), version: version.to_string(), resource }
+        });
+        let mut warming: Vec<_> = waiting.collect();
+        warming.sort_by(|a, b| a.name.cmp(&b.name));
+        (fixed, Dynamic { active, warming })
+    }
+
+    fn version(&self, kind: Kind, name: &str) -> String {
+        self.held.get(&kind).and_then(|held| held.get(name)).map(ToString::to_string).unwrap_or_default()
+    }
+}
+
+/// What a management server sent of one kind.
+struct Dynamic {
+    active: Vec<Sent>,
+    warming: Vec<Sent>,
+}
+
+/// One of its resources.
+struct Sent {
+    name: String,
+    version: String,
+    resource: Value,
+}
+
+fn any(kind: Kind, resource: Value) -> Value {
+    Object::any(kind.message(), resource)
+}
