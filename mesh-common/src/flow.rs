@@ -110,7 +110,8 @@ impl Addr {
 
     /// Zero for a mapped address: the bits in which the rest of it differs from `::ffff:0:0/96`.
     #[inline(always)]
-    const fn apart_from_mapped(&self) -> u32 {
+    #[must_use]
+    pub const fn apart_from_mapped(&self) -> u32 {
         self.0[0] | self.0[1] | (self.0[2] ^ 0xffff_u32.to_be())
     }
 
