@@ -270,7 +270,7 @@ async fn warm_up(live: &mut Live, dynamic: &mut Option<Dynamic>) {
             return;
         }
         tokio::select! {
-            answer = live.resolver.next() => live.resolved(answer),
+            answer = live.resolver.next() => dynamic::follow(dynamic, live.resolved(answer)),
             () = tokio::time::sleep_until(deadline), if names => {
                 names = false;
                 if live.resolver.warming() {
@@ -329,7 +329,7 @@ async fn look_after(
                 arrived = None;
                 trigger.close();
             }
-            answer = live.resolver.next() => live.resolved(answer),
+            answer = live.resolver.next() => dynamic::follow(dynamic, live.resolved(answer)),
             event = dynamic::next(dynamic) => {
                 if let Some(dynamic) = dynamic {
                     dynamic.take(event, live);
@@ -338,17 +338,9 @@ async fn look_after(
                     return error;
                 }
             }
-            asked = Live::asked(&mut live.demands) => {
-                let applied = live.demand(asked);
-                if let Some(dynamic) = dynamic {
-                    dynamic.follow(applied);
-                }
-            }
+            asked = Live::asked(&mut live.demands) => dynamic::follow(dynamic, live.demand(asked)),
             _ = tick.tick() => {
-                let applied = live.tick(telemetry);
-                if let Some(dynamic) = dynamic {
-                    dynamic.follow(applied);
-                }
+                dynamic::follow(dynamic, live.tick(telemetry));
                 memory.look_after(telemetry.active_connections(), std::time::Instant::now());
                 let gone = live.mesh.as_mut().map(Mesh::tick).unwrap_or_default();
                 for pod in gone {

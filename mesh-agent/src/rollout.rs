@@ -48,18 +48,6 @@ impl Rollout {
         rejected
     }
 
-    /// Makes other endpoints of one cluster live. `false` if there is no such cluster.
-    pub fn endpoints(
-        &mut self,
-        cluster: &ClusterName,
-        endpoints: Arc<EndpointSet>,
-        kernel: &mut dyn Shortcuts,
-    ) -> bool {
-        let is_there = self.builder.has_cluster(cluster);
-        self.change(vec![Change::Resolved(cluster.clone(), endpoints)], kernel);
-        is_there
-    }
-
     /// Takes changes in, and makes live at once whatever can be.
     pub fn change(&mut self, changes: Vec<Change>, kernel: &mut dyn Shortcuts) -> Applied {
         let mut applied = self.builder.apply(changes);

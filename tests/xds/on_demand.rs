@@ -286,6 +286,22 @@ fn what_nobody_uses_is_let_go_and_comes_again() -> anyhow::Result<()> {
 }
 
 #[test]
+fn a_cluster_of_names_is_waited_for_until_they_are_looked_up() -> anyhow::Result<()> {
+    let mesh = Mesh::start(true)?;
+    let server = HttpServer::start("127.0.0.1:0".parse()?, "three")?;
+    let address = json!({ "address": "localhost", "port_value": server.address().port() });
+    let endpoint = json!({ "endpoint": { "address": { "socket_address": address } } });
+    let names = json!({
+        "name": "b", "type": "STRICT_DNS", "connect_timeout": "1s", "dns_lookup_family": "V4_ONLY",
+        "load_assignment": { "cluster_name": "b", "endpoints": [{ "lb_endpoints": [endpoint] }] },
+    });
+    set(&mesh.plane, CDS, &[names])?;
+    assert_eq!(mesh.path("/b")?.status, 200);
+    assert_eq!(server.seen().len(), 1);
+    Ok(())
+}
+
+#[test]
 fn listeners_of_the_file_may_name_what_comes_on_demand() -> anyhow::Result<()> {
     let address = own_address(10000);
     let own = json!([listener(address, tcp("a"))]);

@@ -24,7 +24,7 @@ use crate::xds::delivery::{Delivery, News, Reply, Want};
 use crate::xds::identity;
 use crate::xds::session::{Missing, Why};
 use patience::Patience;
-use update::{Limits, Update, follow, want};
+use update::{Limits, Update, want};
 
 /// Brings what a management server sends.
 #[derive(Debug)]
@@ -96,9 +96,8 @@ impl Dynamic {
         }
     }
 
-    /// Something became live, or is not wanted any longer, without the server having said anything: it may have to hear.
-    pub(super) fn follow(&self, applied: Applied) {
-        self.client.wish(follow(applied, &[]).wishes);
+    fn follow(&self, applied: Applied) {
+        self.client.wish(update::follow(applied, &[]).wishes);
     }
 
     fn news(&mut self, news: News<Resource>, live: &mut Live) -> Reply {
@@ -112,7 +111,7 @@ impl Dynamic {
                 for it in missing.iter().filter(|it| it.why == Why::Expired) {
                     live.forget(it.kind, &it.name);
                 }
-                follow(live.change(missing.into_iter().map(given_up).collect()), &[])
+                update::follow(live.change(missing.into_iter().map(given_up).collect()), &[])
             }
         }
     }
@@ -136,6 +135,13 @@ pub(super) fn held(dynamic: &Option<Dynamic>) -> Box<dyn Fn() -> Held + Send + S
     match dynamic {
         Some(dynamic) => Box::new(dynamic.client.held()),
         None => Box::new(Held::default),
+    }
+}
+
+/// Something became live, or is not wanted any longer, without the server having said anything: it may have to hear.
+pub(super) fn follow(dynamic: &Option<Dynamic>, applied: Applied) {
+    if let Some(dynamic) = dynamic {
+        dynamic.follow(applied);
     }
 }
 

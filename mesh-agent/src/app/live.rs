@@ -64,11 +64,15 @@ impl Live {
     }
 
     /// Makes live what names stand for.
-    pub(super) fn resolved(&mut self, (cluster, endpoints): Answer) {
-        if let Some(endpoints) = endpoints {
-            tracing::debug!(%cluster, endpoints = endpoints.endpoints.len(), "resolved");
-            self.rollout.endpoints(&cluster, endpoints, &mut self.mesh);
-        }
+    pub(super) fn resolved(&mut self, (cluster, endpoints): Answer) -> Applied {
+        let endpoints = match endpoints {
+            Some(endpoints) => endpoints,
+            // Whoever waits for it is told that there is nobody, until there is.
+            None if self.rollout.builder().waits_for_names(&cluster) => Arc::default(),
+            None => return Applied::default(),
+        };
+        tracing::debug!(%cluster, endpoints = endpoints.endpoints.len(), "resolved");
+        self.change(vec![Change::Resolved(cluster, endpoints)])
     }
 
     /// Has the data threads accept for the listeners that are live.

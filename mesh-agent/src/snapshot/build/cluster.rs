@@ -47,7 +47,12 @@ impl Builder {
         let Some(config) = self.warming.get(name) else { return };
         let endpoints = match &config.discovery {
             Discovery::Static(roster) => Arc::new(EndpointSet::new(roster.clone(), config)),
-            Discovery::StrictDns { .. } => self.resolved.get(name).cloned().unwrap_or_default(),
+            Discovery::StrictDns { .. } => match self.resolved.get(name) {
+                Some(endpoints) => Arc::clone(endpoints),
+                // Somebody waits for it, and would find nobody there.
+                None if self.is_demanded(name) => return,
+                None => Arc::default(),
+            },
             Discovery::Eds(Eds { service, .. }) => {
                 let need = Need { kind: ResourceKind::Endpoints, name: Arc::clone(service) };
                 match self.services.get(service).and_then(|service| service.assignment.as_ref()) {
@@ -91,6 +96,10 @@ impl Builder {
     }
 
     pub(super) fn put_resolved(&mut self, name: &ClusterName, endpoints: Arc<EndpointSet>, round: &mut Round) {
+        if self.waits_for_names(name) {
+            self.resolved.insert(name.clone(), endpoints);
+            return self.try_cluster(name, round);
+        }
         let Some(live) = self.live_cluster(name) else { return };
         if matches!(live.config.discovery, Discovery::StrictDns { .. }) {
             let config = Arc::clone(&live.config);
@@ -112,6 +121,12 @@ impl Builder {
             round.is_changed = true;
             self.leave_service(&config, round);
         }
+    }
+
+    /// Whether a cluster is not live because its names have not been looked up.
+    #[must_use]
+    pub fn waits_for_names(&self, name: &ClusterName) -> bool {
+        self.warming.get(name).is_some_and(|config| matches!(config.discovery, Discovery::StrictDns { .. }))
     }
 
     /// Whether these are endpoints that were asked for and have not come.

@@ -129,6 +129,11 @@ impl Builder {
         self.cluster_slots.len()
     }
 
+    /// Whether a cluster was asked for because somebody needs it.
+    pub(super) fn is_demanded(&self, cluster: &ClusterName) -> bool {
+        self.demand.as_ref().is_some_and(|demand| demand.wants(&need(ResourceKind::Cluster, &cluster.shared())))
+    }
+
     fn is_live(&self, need: &Need) -> bool {
         match need.kind {
             ResourceKind::Cluster => self.has_cluster(&ClusterName::from(&*need.name)),

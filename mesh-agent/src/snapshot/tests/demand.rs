@@ -101,6 +101,22 @@ fn a_cluster_does_not_wait_for_endpoints_that_were_said_not_to_exist_before_it_c
 }
 
 #[test]
+fn a_cluster_of_names_is_there_when_they_are_looked_up() {
+    let (mut builder, _, _) = with_routes();
+    builder.apply(demand(Kind::Cluster, "c"));
+    let applied = builder.apply(vec![Change::Put(Resource::Cluster(super::dns("c")))]);
+    assert_eq!((unwanted(&applied), applied.snapshot.is_none()), (vec!["EDS c".to_owned()], true));
+    assert!(builder.waits_for_names(&"c".into()));
+    let roster = Roster { endpoints: vec![endpoint("10.0.0.1:1")], ..Roster::default() };
+    let found = std::sync::Arc::new(crate::snapshot::EndpointSet::new(roster, &super::dns("c")));
+    let came = live(builder.apply(vec![Change::Resolved("c".into(), found)]));
+    assert_eq!((came.clusters().count(), cold_cluster(&builder, &came)), (1, None));
+    // The same cluster as it was read from the file is live at once, as ever.
+    let first = live(Builder::default().apply(vec![Change::Put(Resource::Cluster(super::dns("c")))]));
+    assert_eq!(first.clusters().count(), 1);
+}
+
+#[test]
 fn what_is_not_to_be_had_is_not_cold_and_is_used_if_it_comes() {
     let gone = [
         Change::GiveUp(need(Kind::Cluster, "c")),
