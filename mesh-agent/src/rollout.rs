@@ -54,6 +54,7 @@ impl Rollout {
         if let Some(snapshot) = applied.snapshot.take() {
             self.go_live(snapshot, applied.clusters.as_deref(), kernel);
         }
+        applied.superseded.drain(..).for_each(|chain| chain.supersede());
         applied
     }
 

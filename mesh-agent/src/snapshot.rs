@@ -16,6 +16,7 @@ mod tests;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use build::{Applied, Builder, Change, Demanded, Need};
 use demand::Marks;
@@ -192,8 +193,23 @@ pub struct LiveUdp {
     pub cluster: ClusterSlot,
 }
 
+impl LiveListener {
+    /// Every chain, the default one last, as in the configuration.
+    fn all_chains(&self) -> impl Iterator<Item = &LiveChain> {
+        self.chains.iter().chain(&self.default_chain)
+    }
+
+    /// What is served over HTTP.
+    fn http_chains(&self) -> impl Iterator<Item = &Arc<HttpChain>> {
+        self.all_chains().filter_map(|chain| match &chain.filter {
+            LiveFilter::Http(chain) => Some(chain),
+            LiveFilter::Tcp(_) => None,
+        })
+    }
+}
+
 /// A filter chain with its clusters resolved.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LiveChain {
     /// Which connections it takes.
     pub matches: ChainMatch,
@@ -219,6 +235,8 @@ pub struct HttpChain {
     pub config: Arc<HttpConnectionManager>,
     /// Where requests go.
     pub routes: Routes,
+    /// No listener has it any longer.
+    superseded: AtomicBool,
 }
 
 /// Where the compiled routes of a connection manager are.
@@ -238,6 +256,17 @@ pub enum Routes {
 }
 
 impl HttpChain {
+    /// New connections take another one from now on. Those that have this one still end when their clients let them.
+    pub fn supersede(&self) {
+        self.superseded.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether new connections take another one.
+    #[must_use]
+    pub fn is_superseded(&self) -> bool {
+        self.superseded.load(Ordering::Relaxed)
+    }
+
     /// The routes that a request of this moment takes.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use harness::echo::HttpServer;
 use harness::wire::{Response, Wire};
 use serde_json::{Value, json};
 
+use crate::rig::WAIT;
 use crate::setup::{bootstrap, eds_cluster, endpoints, rds_listener, routes};
 
 /// An agent, its server, and what is behind it.
@@ -107,6 +108,36 @@ fn a_request_goes_where_four_resources_say_and_changes_with_each() -> anyhow::Re
         assert_eq!(mesh.plane.answer(LDS, version)?, None);
         eventually("the listener is gone", || Wire::connect(elsewhere).is_err());
         mesh.agent.stop()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn who_has_the_chain_of_before_is_asked_to_come_again() -> anyhow::Result<()> {
+    for incremental in [false, true] {
+        let mesh = Mesh::start(incremental)?;
+        set(&mesh.plane, CDS, &[eds_cluster("b")])?;
+        set(&mesh.plane, EDS, &[endpoints("b", &[mesh.two.address()])])?;
+        let mut wire = Wire::connect(mesh.address)?;
+        let mut ask = |closing: bool| -> anyhow::Result<String> {
+            wire.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n")?;
+            let response = wire.response()?;
+            let expected = closing.then_some("close");
+            ensure!(response.header("connection") == expected, "{:?}", response.headers);
+            Ok(response.json()["server"].as_str().context("a name")?.to_owned())
+        };
+        assert_eq!(ask(false)?, "one");
+        // Other routes under the same name: nobody has to come again for them.
+        let version = set(&mesh.plane, RDS, &[routes("r", all_to("b"))])?;
+        assert_eq!(mesh.plane.answer(RDS, version)?, None);
+        assert_eq!(ask(false)?, "two");
+        // Another name: another chain. What was asked before is answered as before, and for the last time.
+        set(&mesh.plane, RDS, &[routes("other", all_to("a"))])?;
+        let version = set(&mesh.plane, LDS, &[rds_listener("l", mesh.address, "other")])?;
+        assert_eq!(mesh.plane.answer(LDS, version)?, None);
+        eventually("the new chain serves", || mesh.who().is_ok_and(|who| who == "one"));
+        ask(true)?;
+        assert!(wire.closes_within(WAIT));
     }
     Ok(())
 }

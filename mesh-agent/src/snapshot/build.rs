@@ -21,7 +21,7 @@ use crate::model::name::{ClusterName, ListenerName, RouteConfigName};
 use crate::model::resource::{Resource, ResourceKind};
 use crate::route::RouteTable;
 use crate::snapshot::slots::Slots;
-use crate::snapshot::{ClusterSlot, EndpointSet, Listeners, LiveCluster, Rejected, RouteSlot, Snapshot};
+use crate::snapshot::{ClusterSlot, EndpointSet, HttpChain, Listeners, LiveCluster, Rejected, RouteSlot, Snapshot};
 use cluster::Service;
 use demand::Demand;
 pub use demand::Demanded;
@@ -71,6 +71,8 @@ pub struct Applied {
     pub unwanted: Vec<Need>,
     /// What does not fit among the others.
     pub rejected: Vec<Rejected>,
+    /// Chains that no listener has any longer: to be told so when the snapshot is live.
+    pub superseded: Vec<Arc<HttpChain>>,
 }
 
 /// Builds snapshots one after another; remembers which slot each name has.
@@ -104,6 +106,7 @@ struct Round {
     /// Needs that came or went, and whether each had been wanted before.
     touched: BTreeMap<Need, bool>,
     rejected: Vec<Rejected>,
+    superseded: Vec<Arc<HttpChain>>,
     ready: Vec<Waiter>,
 }
 
@@ -156,7 +159,7 @@ impl Builder {
         if round.listeners_changed {
             self.listeners = Arc::new(self.index_listeners());
         }
-        let mut applied = Applied { rejected: round.rejected, ..Applied::default() };
+        let mut applied = Applied { rejected: round.rejected, superseded: round.superseded, ..Applied::default() };
         for (need, was_wanted) in round.touched {
             match (was_wanted, self.source(&need)) {
                 (false, Some(source)) => applied.wanted.push((need, source)),

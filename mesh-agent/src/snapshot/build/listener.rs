@@ -69,8 +69,11 @@ impl Builder {
         known.pending = None;
         match result {
             Ok(live) => {
-                let before = known.live.replace(live);
-                if let Some(before) = before.map(|before| before.config()) {
+                let kept = live.http_chains();
+                if let Some(before) = known.live.replace(live) {
+                    let gone = before.http_chains().into_iter();
+                    round.superseded.extend(gone.filter(|chain| !kept.iter().any(|kept| Arc::ptr_eq(kept, chain))));
+                    let before = before.config();
                     self.claims.remove(&before.claim());
                     self.leave_what_was_needed_by(&before, round);
                 }
@@ -93,7 +96,9 @@ impl Builder {
         if let Some(config) = known.pending {
             self.leave_what_was_needed_by(&config, round);
         }
-        if let Some(config) = known.live.map(|live| live.config()) {
+        if let Some(live) = known.live {
+            round.superseded.extend(live.http_chains());
+            let config = live.config();
             self.claims.remove(&config.claim());
             self.leave_what_was_needed_by(&config, round);
             round.listeners_changed = true;
@@ -142,7 +147,12 @@ impl Builder {
     fn resolve(&mut self, config: &Configured) -> Result<Live, Rejected> {
         match config {
             Configured::Tcp(config) => {
-                let mut chain = |chain: &FilterChain| self.chain(&config.name, chain);
+                let before = match self.known.get(&config.name).and_then(|known| known.live.clone()) {
+                    // At another address it is another listener, whatever its name.
+                    Some(Live::Tcp(before)) if before.config.address == config.address => Some(before),
+                    _ => None,
+                };
+                let mut chain = |chain: &FilterChain| self.chain(&config.name, chain, before.as_deref());
                 Ok(Live::Tcp(Arc::new(LiveListener {
                     config: Arc::clone(config),
                     chains: config.chains.iter().map(&mut chain).collect::<Result<_, _>>()?,
@@ -165,7 +175,17 @@ impl Builder {
         }
     }
 
-    fn chain(&mut self, listener: &ListenerName, chain: &FilterChain) -> Result<LiveChain, Rejected> {
+    /// The chain that was live `before` if it is the same: its connections go on as if nothing had happened.
+    fn chain(
+        &mut self,
+        listener: &ListenerName,
+        chain: &FilterChain,
+        before: Option<&LiveListener>,
+    ) -> Result<LiveChain, Rejected> {
+        let mut kept = before.into_iter().flat_map(|it| it.config.all_chains().zip(it.all_chains()));
+        if let Some((_, live)) = kept.find(|(config, _)| *config == chain) {
+            return Ok(live.clone());
+        }
         let filter = match &chain.filter {
             NetworkFilter::Http(config) => {
                 let routes = match &config.routes {
@@ -181,7 +201,7 @@ impl Builder {
                         Routes::Discovered { slot, first: first.unwrap_or_else(none), used }
                     }
                 };
-                LiveFilter::Http(Arc::new(HttpChain { config: Arc::clone(config), routes }))
+                LiveFilter::Http(Arc::new(HttpChain { config: Arc::clone(config), routes, superseded: false.into() }))
             }
             NetworkFilter::Tcp(config) => {
                 for cluster in &config.clusters {
@@ -243,6 +263,13 @@ impl Configured {
 }
 
 impl Live {
+    fn http_chains(&self) -> Vec<Arc<HttpChain>> {
+        match self {
+            Self::Tcp(live) => live.http_chains().cloned().collect(),
+            Self::Udp(_) => Vec::new(),
+        }
+    }
+
     fn config(&self) -> Configured {
         match self {
             Self::Tcp(live) => Configured::Tcp(Arc::clone(&live.config)),

@@ -8,6 +8,7 @@ use crate::model::cluster::{Assignment, Cluster, Discovery, Eds};
 use crate::model::endpoint::Roster;
 use crate::model::filter::{NetworkFilter, RouteSource};
 use crate::model::flow::Direction;
+use crate::model::listener::Listener;
 use crate::model::management::ConfigSource;
 use crate::model::resource::{Resource, ResourceKind as Kind};
 use crate::protobuf;
@@ -280,4 +281,25 @@ fn an_update_of_endpoints_copies_as_much_of_ten_thousand_clusters_as_of_a_hundre
         after.clusters.copied_since(&before.clusters)
     };
     assert_eq!((copied(100), copied(10_000)), (16, 16));
+}
+
+#[test]
+fn chains_that_no_listener_has_any_longer_are_told_and_others_stay_the_same() {
+    let mut builder = Builder::default();
+    let routes = [put_routes("one", "c"), put_routes("two", "c")];
+    let cluster = [put_cluster("c", "s"), put_endpoints("s", "10.0.0.9:1")];
+    builder.apply(cluster.into_iter().chain([put_listener("l", 80, "one"), put_listener("m", 81, "two")]).collect());
+    let before = http(&builder.apply(routes.into()).snapshot.expect("live"));
+    // Another direction, the same chain.
+    let Change::Put(Resource::Listener(config)) = put_listener("l", 80, "one") else { panic!("a listener") };
+    let inbound = Listener { direction: Direction::Inbound, ..(*config).clone() };
+    let applied = builder.apply(vec![Change::Put(Resource::Listener(Arc::new(inbound)))]);
+    assert!(applied.superseded.is_empty());
+    assert!(Arc::ptr_eq(&before, &http(&applied.snapshot.expect("live"))));
+    // Other routes; then another address; then nothing.
+    for change in [put_listener("l", 80, "two"), put_listener("l", 82, "two"), remove(Kind::Listener, "l")] {
+        let had = http(&builder.snapshot());
+        let applied = builder.apply(vec![change]);
+        assert!(matches!(applied.superseded.as_slice(), [gone] if Arc::ptr_eq(gone, &had)), "{applied:?}");
+    }
 }

@@ -1,10 +1,11 @@
 //! The client's side of HTTP/1: one request after another on one connection.
 //!
 //! Requests that were sent ahead (pipelined) wait in the input buffer, or in the kernel's. A connection ends when either side
-//! says so, when the request could not be read to its end, and when the agent drains; a client that has asked for nothing yet has a
-//! moment for that.
+//! says so, when the request could not be read to its end, when its filter chain is no longer any listener's, and when the agent
+//! drains; a client that has asked for nothing yet has a moment for that.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use crate::proxy::http::head::{BodySize, Heads, RequestHead, ResponseHead, Versi
 use crate::proxy::http::headers;
 use crate::proxy::http::name::Name;
 use crate::proxy::http::session::Session;
+use crate::snapshot::HttpChain;
 
 /// What a client may have sent ahead while its request is answered.
 const READ_AHEAD: usize = 64 * 1024;
@@ -43,6 +45,7 @@ pub(crate) struct Server {
     /// Whether it had a request.
     served: bool,
     drain: Watcher,
+    chain: Arc<HttpChain>,
 }
 
 /// Serves a connection to its end.
@@ -60,6 +63,7 @@ pub(crate) async fn serve(session: &mut Session, stream: TcpStream, read_ahead: 
         is_head: false,
         served: false,
         drain: session.worker.drain.clone(),
+        chain: Arc::clone(&session.chain),
     };
     let mut heads = None;
     loop {
@@ -242,7 +246,7 @@ impl Downstream for Server {
             return Ok(());
         }
         // What is still to come of the request will not be waited for.
-        if self.drain.draining() || !self.wire.decoder.is_done() {
+        if self.drain.draining() || self.chain.is_superseded() || !self.wire.decoder.is_done() {
             self.keep_alive = false;
         }
         let fields = &mut head.fields;

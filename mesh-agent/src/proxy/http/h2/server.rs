@@ -49,7 +49,7 @@ pub(crate) async fn serve(session: &mut Session, stream: TcpStream, read_ahead: 
         if last_ended {
             idle_since = Instant::now();
         }
-        if !leaving && session.poll_draining(cx) {
+        if !leaving && (session.chain.is_superseded() || session.poll_draining(cx)) {
             leaving = true;
             idle_since = Instant::now();
             connection.core().leave();
