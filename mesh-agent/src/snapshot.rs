@@ -15,8 +15,8 @@ mod tests;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 pub use build::{Applied, Builder, Change, Demanded, Need};
 use demand::Marks;
@@ -250,6 +250,8 @@ pub enum Routes {
         slot: RouteSlot,
         /// As they were when the listener went live: for connections that outlive it.
         first: Arc<RouteTable>,
+        /// As they were when no listener had this chain any longer, if they were there: who has it still may outlive them too.
+        last: OnceLock<Arc<RouteTable>>,
         /// When they were used last, if that matters.
         used: Option<Arc<Use>>,
     },
@@ -274,14 +276,14 @@ impl HttpChain {
     pub fn table<'a>(&'a self, snapshot: &'a Snapshot) -> Result<&'a RouteTable, Cold> {
         match &self.routes {
             Routes::Fixed(table) => Ok(table),
-            Routes::Discovered { slot, first, used } => {
+            Routes::Discovered { slot, first, last, used } => {
                 if let Some(used) = used {
                     used.touch();
                 }
                 match snapshot.routes.get(slot.index()) {
                     Some(table) => Ok(table),
                     None if snapshot.cold.has(Cold::Routes(*slot)) => Err(Cold::Routes(*slot)),
-                    None => Ok(first),
+                    None => Ok(last.get().unwrap_or(first)),
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Listeners: names to slots, and who has which address.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::model::filter::{NetworkFilter, RouteSource};
 use crate::model::flow::Direction;
@@ -72,7 +72,7 @@ impl Builder {
                 let kept = live.http_chains();
                 if let Some(before) = known.live.replace(live) {
                     let gone = before.http_chains().into_iter();
-                    round.superseded.extend(gone.filter(|chain| !kept.iter().any(|kept| Arc::ptr_eq(kept, chain))));
+                    self.supersede(gone.filter(|chain| !kept.iter().any(|kept| Arc::ptr_eq(kept, chain))), round);
                     let before = before.config();
                     self.claims.remove(&before.claim());
                     self.leave_what_was_needed_by(&before, round);
@@ -97,11 +97,23 @@ impl Builder {
             self.leave_what_was_needed_by(&config, round);
         }
         if let Some(live) = known.live {
-            round.superseded.extend(live.http_chains());
+            self.supersede(live.http_chains().into_iter(), round);
             let config = live.config();
             self.claims.remove(&config.claim());
             self.leave_what_was_needed_by(&config, round);
             round.listeners_changed = true;
+        }
+    }
+
+    /// No listener has these chains any longer. To be called before their routes are left: who has one still keeps them as they are.
+    fn supersede(&self, chains: impl Iterator<Item = Arc<HttpChain>>, round: &mut Round) {
+        for chain in chains {
+            if let Routes::Discovered { slot, last, .. } = &chain.routes
+                && let Some(table) = self.routes.get(slot.index())
+            {
+                last.get_or_init(|| Arc::clone(table));
+            }
+            round.superseded.push(chain);
         }
     }
 
@@ -198,7 +210,7 @@ impl Builder {
                         let first = self.routes.get(slot.index()).cloned();
                         let none = || Arc::new(RouteTable::empty(&rds.name));
                         let used = self.discovered.get(&rds.name).and_then(|routes| routes.used.clone());
-                        Routes::Discovered { slot, first: first.unwrap_or_else(none), used }
+                        Routes::Discovered { slot, first: first.unwrap_or_else(none), last: OnceLock::new(), used }
                     }
                 };
                 LiveFilter::Http(Arc::new(HttpChain { config: Arc::clone(config), routes, superseded: false.into() }))

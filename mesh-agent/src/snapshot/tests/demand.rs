@@ -176,7 +176,7 @@ fn routes_that_no_listener_uses_any_longer_are_not_asked_for() {
     let (mut builder, _, before) = with_routes();
     let gone = builder.apply(vec![remove(Kind::Listener, "l")]);
     assert_eq!(unwanted(&gone), ["RDS r"]);
-    // Who came through that listener keeps the routes of the beginning, and waits for none.
+    // Who came through that listener keeps its routes, and waits for none.
     assert!(http(&before).table(&live(gone)).is_ok());
     assert!(wanted(&builder.apply(demand(Kind::Route, "r"))).is_empty());
 }
@@ -200,4 +200,22 @@ fn the_cluster_of_a_udp_listener_is_asked_for_with_it_and_stays() {
     assert!(builder.apply(vec![Change::Rest(need(Kind::Cluster, "c"))]).snapshot.is_none());
     builder.apply(vec![remove(Kind::Listener, "u")]);
     assert_eq!(unwanted(&builder.apply(vec![Change::Rest(need(Kind::Cluster, "c"))])), ["CDS c", "EDS c"]);
+}
+
+#[test]
+fn a_chain_that_no_listener_has_any_longer_finds_its_routes_as_they_were_last() {
+    for (is_on_demand, other) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut builder = if is_on_demand { builder().0 } else { Builder::default() };
+        let clusters = ["c", "d"].map(|name| [put_cluster(name, name), put_endpoints(name, "10.0.0.9:1")]);
+        builder.apply(clusters.into_iter().flatten().chain([put_listener("l", 80, "r")]).collect());
+        builder.apply(demand(Kind::Route, "r"));
+        let chain = http(&live(builder.apply(vec![put_routes("r", "c")])));
+        let before = live(builder.apply(vec![put_routes("r", "d")]));
+        builder.apply(vec![if other { put_listener("l", 80, "other") } else { remove(Kind::Listener, "l") }]);
+        builder.apply(demand(Kind::Route, "other"));
+        builder.apply(vec![put_routes("other", "c")]);
+        let (after, last) = (builder.snapshot(), chain.table(&before).expect("routes"));
+        assert_eq!(after.routes().count(), usize::from(other), "the others are gone");
+        assert!(std::ptr::eq(chain.table(&after).expect("routes"), last), "{is_on_demand} {other}");
+    }
 }
