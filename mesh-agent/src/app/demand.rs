@@ -1,7 +1,7 @@
 //! On demand, the control side: what data threads ask for becomes a subscription, and what nobody uses is let go.
 //!
-//! This is where time is: what is asked for has so long to come, and what is live so long to be used. A connection that is open, be it
-//! carried by the agent or by the kernel alone, is a use as well.
+//! This is where time is: what is asked for has so long to come, and what is live so long to be used. A connection of bytes that is
+//! open, be it carried by the agent or by the kernel alone, is a use as well.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,11 +15,13 @@ use crate::model::name::ClusterName;
 use crate::model::resource::ResourceKind;
 use crate::proxy::{Asked, Asker, asking};
 use crate::rollout::Rollout;
-use crate::snapshot::{Change, Clock, Cold, Need, Snapshot};
+use crate::snapshot::{Change, Clock, Cold, Demanded, Need, Snapshot};
 use crate::telemetry::Telemetry;
 
 /// How long something that was asked for may take where the configuration would wait for ever: a client does not.
 const LONGEST: Duration = Duration::from_secs(15);
+/// By how many seconds the clock of uses advances at most, from tick to tick.
+const LONGEST_STEP: u64 = 2;
 
 /// See the module.
 #[derive(Debug)]
@@ -76,12 +78,19 @@ impl Demands {
     /// Somebody waits for these: what is to be changed.
     pub(super) fn wait(&mut self, asked: Vec<Cold>, rollout: &Rollout) -> Vec<Change> {
         let until = Instant::now() + self.patience;
+        let (cold, settled): (Vec<_>, Vec<_>) = asked.into_iter().partition(|cold| rollout.current().is_cold(*cold));
+        if !settled.is_empty() {
+            // It settled before the question was here, so the bell may have been rung before anybody listened.
+            self.asked.settle();
+        }
         let mut changes = Vec::new();
-        for cold in asked.into_iter().filter(|cold| rollout.current().is_cold(*cold)) {
+        let before = self.pending.len();
+        for cold in cold {
             self.pending.entry(cold).or_insert(Pending { until, is_over: false });
             changes.extend(rollout.builder().name_of(cold).map(Change::Demand));
         }
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner).asked += changes.len() as u64;
+        let new = self.pending.len() - before;
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner).asked += new as u64;
         changes
     }
 
@@ -97,7 +106,9 @@ impl Demands {
     /// Time has passed: what is to be changed. To be called about once a second.
     pub(super) fn tick(&mut self, rollout: &Rollout, telemetry: &Telemetry) -> Vec<Change> {
         let now = Instant::now();
-        self.clock.set(u32::try_from(now.duration_since(self.started).as_secs()).unwrap_or(u32::MAX));
+        // By the time that those who used it saw.
+        let unused = self.unused(rollout, telemetry);
+        self.advance(now);
         self.pending.retain(|_, pending| !pending.is_over);
         let mut late = Vec::new();
         for (cold, pending) in self.pending.iter_mut().filter(|(_, pending)| pending.until <= now) {
@@ -107,7 +118,6 @@ impl Demands {
         for need in &late {
             tracing::warn!(kind = %need.kind, name = %need.name, "needed, and not had in time; it is used if it comes later");
         }
-        let unused = self.unused(rollout, telemetry);
         for need in &unused {
             tracing::debug!(kind = %need.kind, name = %need.name, "not used for a while, and let go");
         }
@@ -115,10 +125,21 @@ impl Demands {
         late.into_iter().map(Change::GiveUp).chain(unused.into_iter().map(Change::Rest)).collect()
     }
 
-    /// What nobody has used for so long. A connection that goes on uses its cluster.
+    /// Whatever was used while nobody advanced the clock has the stamp of its beginning: that time must not count as idle, or all of it
+    /// would be let go at once.
+    fn advance(&mut self, now: Instant) {
+        let latest = u64::from(self.clock.now()) + LONGEST_STEP;
+        let overslept = now.duration_since(self.started).as_secs().saturating_sub(latest);
+        self.started += Duration::from_secs(overslept);
+        self.clock.set(u32::try_from(now.duration_since(self.started).as_secs()).unwrap_or(u32::MAX));
+    }
+
+    /// What nobody has used for so long. A connection that goes on uses its cluster, and who waits for something needs it.
     fn unused(&self, rollout: &Rollout, telemetry: &Telemetry) -> Vec<Need> {
         let is_idle = |used: &crate::snapshot::Use| used.idle() > self.ttl;
-        let idle: Vec<_> = rollout.builder().demanded().filter(|it| !it.is_pinned && is_idle(it.used)).collect();
+        let awaited: HashSet<_> = self.pending.keys().filter_map(|cold| rollout.builder().name_of(*cold)).collect();
+        let is_idle = |it: &Demanded<'_>| !it.is_pinned && is_idle(it.used) && !awaited.contains(it.need);
+        let idle: Vec<_> = rollout.builder().demanded().filter(is_idle).collect();
         if idle.is_empty() {
             return Vec::new();
         }
@@ -146,7 +167,10 @@ impl Demands {
         standing.missing = coming - self.pending.len().min(coming);
         let there = rollout.current().clusters().count();
         let wanted = rollout.builder().demanded().filter(|it| it.need.kind == ResourceKind::Cluster && !it.is_live);
-        standing.cold = rollout.builder().named_clusters() - there - wanted.count();
+        standing.cold = rollout.builder().named_clusters().saturating_sub(there + wanted.count());
         standing.expired += unused as u64;
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -94,9 +94,9 @@ pub struct OnDemand {
     pub warming: usize,
     /// What was asked for and is not to be had.
     pub missing: usize,
-    /// Clusters that are named by listeners or routes, and that nobody has needed.
+    /// Clusters that have been named, by listeners, routes or the server, and are neither live nor asked for.
     pub cold: usize,
-    /// Questions of data threads so far.
+    /// What somebody has begun to wait for so far: once each time, however many wait.
     pub asked: u64,
     /// What was let go so far, because nobody used it.
     pub expired: u64,

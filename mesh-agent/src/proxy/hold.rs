@@ -42,6 +42,16 @@ pub fn asking(patience: Duration) -> (Asker, Asked) {
     (Asker { asks: sender, settled: settled.subscribe(), patience }, Asked { asks, settled })
 }
 
+#[cfg(test)]
+impl Asker {
+    /// Whether the bell has been rung since the last time, or since it was handed out.
+    pub fn has_heard(&mut self) -> bool {
+        let has = self.settled.has_changed().is_ok_and(|has| has);
+        self.settled.mark_unchanged();
+        has
+    }
+}
+
 impl Asked {
     /// What is asked for next, with whatever else is waiting.
     pub async fn next(&mut self) -> Vec<Cold> {

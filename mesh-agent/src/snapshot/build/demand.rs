@@ -130,7 +130,8 @@ impl Builder {
     }
 
     /// Whether a cluster was asked for because somebody needs it.
-    pub(super) fn is_demanded(&self, cluster: &ClusterName) -> bool {
+    #[must_use]
+    pub fn is_demanded(&self, cluster: &ClusterName) -> bool {
         self.demand.as_ref().is_some_and(|demand| demand.wants(&need(ResourceKind::Cluster, &cluster.shared())))
     }
 
