@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::app::demand::Demands;
 use crate::app::sockets::Sockets;
 use crate::dns::{Answer, Resolver};
+use crate::model::name::ClusterName;
 use crate::model::resource::{Resource, ResourceKind};
 use crate::pod::Mesh;
 use crate::proxy::{DataThreads, ThreadError};
@@ -78,6 +79,12 @@ impl Live {
     /// Has the data threads accept for the listeners that are live.
     pub(super) async fn settle(&mut self, threads: &DataThreads) -> Result<(), ThreadError> {
         self.sockets.settle(self.rollout.current(), threads).await
+    }
+
+    /// Whether a cluster that comes on demand is not wanted (any longer). One that was on its way when it was let go must not go live:
+    /// nobody would let it go again, nor hear of its changes.
+    pub(super) fn has_let_go_of(&self, cluster: &Arc<str>) -> bool {
+        self.demands.is_some() && !self.rollout.builder().is_demanded(&ClusterName::from(Arc::clone(cluster)))
     }
 
     /// Gets ready for a resource that is about to go live: its names are looked up, its sockets opened. Why it can't, if so.

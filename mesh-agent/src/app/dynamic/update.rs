@@ -52,7 +52,11 @@ impl Limits {
         let mut changes = Vec::with_capacity(changed.len() + removed.len());
         let mut offered = Vec::new();
         for (name, resource) in changed {
-            match self.check(kind, &name, &resource).and_then(|()| live.expect(&resource)) {
+            let checked = self.check(kind, &name, &resource);
+            if checked.is_ok() && kind == ResourceKind::Cluster && live.has_let_go_of(&name) {
+                continue;
+            }
+            match checked.and_then(|()| live.expect(&resource)) {
                 Ok(()) => {
                     offered.push(name);
                     changes.push(Change::Put(resource));
@@ -109,4 +113,27 @@ pub(super) fn follow(applied: Applied, offered: &[Name]) -> Reply {
 /// What is needed, as a wish.
 pub(super) fn want((need, source): (Need, ConfigSource)) -> Want {
     Want::One { kind: need.kind, name: need.name, patience: source.initial_fetch_timeout }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::demand::tests::{cluster, cold, on_demand};
+
+    #[test]
+    fn a_cluster_that_was_let_go_while_it_was_on_its_way_does_not_go_live() {
+        let (config, mut live) = on_demand();
+        let limits = Limits::of(&config);
+        let update = || Update {
+            kind: ResourceKind::Cluster,
+            changed: vec![("c".into(), Resource::Cluster(cluster()))],
+            removed: Vec::new(),
+            refused: Vec::new(),
+        };
+        assert!(limits.update(update(), &mut live).refused.is_empty());
+        assert_eq!(live.rollout.current().clusters().count(), 0);
+        live.demand(vec![cold(&live)]);
+        limits.update(update(), &mut live);
+        assert_eq!(live.rollout.current().clusters().count(), 1);
+    }
 }

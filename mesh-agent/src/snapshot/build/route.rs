@@ -26,6 +26,10 @@ pub(super) struct Discovered {
 
 impl Builder {
     pub(super) fn put_routes(&mut self, config: Arc<RouteConfig>, round: &mut Round) {
+        // It was on its way when it was let go: nobody would let it go again.
+        if self.demand.as_ref().is_some_and(|demand| !demand.wants(&need(&config.name))) {
+            return;
+        }
         let Some(routes) = self.discovered.get_mut(&config.name) else { return };
         if routes.pending.as_ref().or(routes.live.as_ref()).is_some_and(|newest| **newest == *config) {
             return;

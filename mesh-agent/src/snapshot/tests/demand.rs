@@ -203,6 +203,17 @@ fn the_cluster_of_a_udp_listener_is_asked_for_with_it_and_stays() {
 }
 
 #[test]
+fn what_was_on_its_way_when_it_was_let_go_is_not_taken() {
+    let (mut builder, _, _) = with_routes();
+    builder.apply(vec![Change::Rest(need(Kind::Route, "r"))]);
+    let applied = builder.apply(vec![put_routes("r", "d")]);
+    assert!(applied.snapshot.is_none() && applied.rejected.is_empty());
+    assert!(cold_routes(&builder.snapshot()).is_some());
+    assert_eq!(wanted(&builder.apply(demand(Kind::Route, "r"))), ["RDS r"]);
+    assert_eq!(cold_routes(&live(builder.apply(vec![put_routes("r", "d")]))), None);
+}
+
+#[test]
 fn a_chain_that_no_listener_has_any_longer_finds_its_routes_as_they_were_last() {
     for (is_on_demand, other) in [(false, false), (false, true), (true, false), (true, true)] {
         let mut builder = if is_on_demand { builder().0 } else { Builder::default() };
