@@ -129,6 +129,7 @@ impl Builder {
                 Change::Rest(need) => self.rest(&need, &mut round),
                 Change::Remove(ResourceKind::Cluster, name) => {
                     self.remove_cluster(&ClusterName::from(Arc::clone(&name)), &mut round);
+                    // Its server says so: it is not to be had, if it was asked for by name.
                     self.miss(&Need { kind: ResourceKind::Cluster, name }, &mut round);
                 }
                 Change::Remove(ResourceKind::Listener, name) => self.remove_listener(&name.into(), &mut round),

@@ -240,7 +240,6 @@ impl Builder {
         }
     }
 
-    /// A cluster goes because its server says so: it is not to be had, if it was asked for by name.
     pub(super) fn mark_cluster(&mut self, name: &ClusterName, is_cold: bool, round: &mut Round) {
         let slot = self.cluster_slot(name);
         round.is_changed |= self.demand.as_mut().is_some_and(|demand| demand.mark(Cold::Cluster(slot), is_cold));
