@@ -220,7 +220,11 @@ impl ServiceTable {
         if protocol == Protocol::Udp {
             // As good as having no endpoint: refused at once, instead of sent to an address that nobody has.
             if self.maps.put_service(&key, nothing).is_ok() {
-                self.live.insert(key, Live { service: None, entry: nothing, written: Written::default() });
+                let refused = Live { service: None, entry: nothing, written: Written::default() };
+                // Still there if it could not be taken away.
+                if let Some(old) = self.live.insert(key, refused) {
+                    self.retire(old);
+                }
             }
         }
         // Said once, though it is tried again every second.

@@ -44,12 +44,13 @@ impl ServiceTable {
         let start = if self.looked < self.live.len() { self.looked } else { 0 };
         self.looked = start;
         for (key, live) in self.live.iter().skip(start) {
+            // Also those that have nothing to be read, or the end would never be reached.
+            self.looked += 1;
             let Some(service) = &live.service else { continue };
             let Ok(set) = Set::of(key.protocol(), service) else { continue };
             if !self.is_whole(live.entry.set, &set)? {
                 damaged.push(*key);
             }
-            self.looked += 1;
             budget = budget.saturating_sub((set.choices.len() + set.blocks.len()).max(1));
             if budget == 0 {
                 break;
