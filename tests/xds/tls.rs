@@ -101,6 +101,11 @@ fn a_server_that_could_be_anybody_is_not_talked_to() -> anyhow::Result<()> {
     server.tls.as_mut().expect("given").names = vec![SubjectName::Uri(exactly("spiffe://cluster.local/ns/x/sa/y"))];
     refused(&ads, server, &["ApplicationVerificationFailure"])?;
 
+    let mut server = trusting(&ads, &authority);
+    let address = ads.address().ip().to_string();
+    server.tls.as_mut().expect("given").names = vec![SubjectName::Dns(exactly(&address))];
+    refused(&ads, server, &["ApplicationVerificationFailure"])?;
+
     let plain = Ads::start(own_address(0))?;
     refused(&plain, trusting(&plain, &authority), &["cannot connect"])
 }

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use crate::decode::fields::Fields;
 use crate::model::tls::DataSource;
 
-pub(crate) const DATA_SOURCE: &str = "envoy.config.core.v3.DataSource";
+/// The same message by two names: what may stand in it differs, and the reference tells them apart.
+pub(crate) const PUBLIC: &str = "envoy.config.core.v3.DataSource of a certificate";
+pub(crate) const SECRET: &str = "envoy.config.core.v3.DataSource of a secret";
 
 /// Anything that everybody may read.
 pub(crate) fn public(fields: &Fields<'_>) -> Option<DataSource> {

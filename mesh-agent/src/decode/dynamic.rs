@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::decode::at::Context;
-use crate::decode::data_source::{DATA_SOURCE, secret};
+use crate::decode::data_source::{SECRET, secret};
 use crate::decode::fields::Fields;
 use crate::decode::kind::Kind;
 use crate::decode::management::{CONFIG_SOURCE, config_source};
@@ -170,7 +170,7 @@ fn google_grpc(fields: &Fields<'_>) -> Option<Server> {
 }
 
 fn file_based(fields: &Fields<'_>) -> Option<Token> {
-    let kept = fields.require_message("secret_data", DATA_SOURCE, secret);
+    let kept = fields.require_message("secret_data", SECRET, secret);
     let header = fields.text("header_key").unwrap_or("authorization").to_ascii_lowercase();
     let prefix = fields.text("header_prefix").unwrap_or_default().to_owned();
     Some(Token { header, prefix, kept: kept? })

@@ -62,6 +62,9 @@ fn on_demand(fields: &Fields<'_>) -> Option<Duration> {
     if let Some(at) = fields.get("on_demand", &Kind::Flag).filter(|_| wanted) {
         at.context.asks_for_clusters.replace(Some(at.place()));
     }
+    if let Some(at) = fields.get("on_demand_ttl", &Kind::Duration).filter(|_| !wanted) {
+        at.rule("there is nothing to let go without on_demand: true");
+    }
     wanted.then(|| ttl.unwrap_or(DEFAULT_TTL))
 }
 

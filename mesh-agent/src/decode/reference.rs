@@ -100,7 +100,7 @@ fn describe(kind: &Kind, messages: &[Message]) -> String {
 /// A link to the message's own table, or its name if it has no fields.
 fn link(name: &str, messages: &[Message]) -> String {
     if messages.iter().any(|(known, _)| *known == name) {
-        format!("[{}](#{})", short(name), name.replace('.', "").to_ascii_lowercase())
+        format!("[{}](#{})", short(name), name.replace('.', "").replace(' ', "-").to_ascii_lowercase())
     } else {
         format!("`{name}` (no field is supported)")
     }

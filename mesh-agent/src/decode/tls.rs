@@ -3,7 +3,7 @@
 //! Stricter than Envoy, which takes any certificate where none is trusted, and any name where none is given: a server that could be
 //! anybody would decide where everything goes. The two forms say the same, so they become the same.
 
-use crate::decode::data_source::{DATA_SOURCE, public, secret};
+use crate::decode::data_source::{PUBLIC, SECRET, public, secret};
 use crate::decode::fields::Fields;
 use crate::decode::kind::Kind;
 use crate::decode::matcher::{STRING, string_match};
@@ -34,11 +34,11 @@ pub(crate) fn upstream(fields: &Fields<'_>) -> Option<ClientTls> {
 
 /// `SslCredentials`.
 pub(crate) fn ssl(fields: &Fields<'_>) -> Option<ClientTls> {
-    let trusted = fields.require_message("root_certs", DATA_SOURCE, public);
-    let chain = fields.message("cert_chain", DATA_SOURCE, public);
-    let key = fields.message("private_key", DATA_SOURCE, secret);
-    let set = |name| fields.get(name, &Kind::Message(DATA_SOURCE)).is_some();
-    match (set("cert_chain"), set("private_key")) {
+    let trusted = fields.require_message("root_certs", PUBLIC, public);
+    let chain = fields.message("cert_chain", PUBLIC, public);
+    let key = fields.message("private_key", SECRET, secret);
+    let set = |name, message| fields.get(name, &Kind::Message(message)).is_some();
+    match (set("cert_chain", PUBLIC), set("private_key", SECRET)) {
         (true, false) => fields.missing("private_key"),
         (false, true) => fields.missing("cert_chain"),
         _ => {}
@@ -67,7 +67,7 @@ fn common(fields: &Fields<'_>) -> Option<ClientTls> {
     let later = [("validation_context_sds_secret_config", DISCOVERED), ("combined_validation_context", DISCOVERED)];
     fields.require_one_of(&["validation_context"], &later);
     let (trusted, names) = fields.message("validation_context", VALIDATION, |fields| {
-        let trusted = fields.require_message("trusted_ca", DATA_SOURCE, public);
+        let trusted = fields.require_message("trusted_ca", PUBLIC, public);
         let names = fields.messages("match_typed_subject_alt_names", NAME, subject_name);
         only_the_usual(fields);
         Some((trusted?, names))
@@ -93,8 +93,8 @@ fn only_the_usual(fields: &Fields<'_>) {
 }
 
 fn certificate(fields: &Fields<'_>) -> Option<Certificate> {
-    let chain = fields.require_message("certificate_chain", DATA_SOURCE, public);
-    let key = fields.require_message("private_key", DATA_SOURCE, secret);
+    let chain = fields.require_message("certificate_chain", PUBLIC, public);
+    let key = fields.require_message("private_key", SECRET, secret);
     fields.refuse("pkcs12", "write certificate_chain and private_key");
     fields.refuse("password", "a key's file is protected by who may read it");
     fields.refuse("private_key_provider", "keys are read from files");

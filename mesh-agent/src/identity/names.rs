@@ -79,7 +79,10 @@ fn has(certificate: &EndEntityCert<'_>, name: &SubjectName) -> bool {
         SubjectName::Dns(matcher) => {
             let exact = match &matcher.kind {
                 // By the library, which knows what a wildcard stands for, and that case means nothing.
-                StringMatchKind::Exact(name) => ServerName::try_from(name.as_str()).ok(),
+                StringMatchKind::Exact(name) => {
+                    // Text that is an address is no DNS name.
+                    ServerName::try_from(name.as_str()).ok().filter(|name| matches!(name, ServerName::DnsName(_)))
+                }
                 _ => None,
             };
             exact.is_some_and(|name| certificate.verify_is_valid_for_subject_name(&name).is_ok())

@@ -1,6 +1,9 @@
 //! Reads what is kept elsewhere.
 
-use std::{env, fs, io};
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::Path;
+use std::{env, io};
 
 use crate::model::tls::DataSource;
 
@@ -30,11 +33,35 @@ pub fn read(from: &DataSource) -> Result<String, SourceError> {
     text.map_err(|source| SourceError { from: from.clone(), source })
 }
 
-fn read_file(path: &std::path::Path) -> io::Result<String> {
-    // A device or a pipe has no size and may have no end.
-    let size = fs::metadata(path)?.len();
-    if size > LARGEST {
+fn read_file(path: &Path) -> io::Result<String> {
+    // To open a pipe may wait for ever, and a device has no end.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("not a file"));
+    }
+    let mut text = String::new();
+    File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LARGEST {
         return Err(io::Error::other("larger than 1 MiB"));
     }
-    fs::read_to_string(path)
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_files_of_a_bounded_size_are_read() {
+        let why = |path: &str| read(&DataSource::File(path.into())).expect_err("no file").to_string();
+        assert_eq!(why("/dev/zero"), "/dev/zero: not a file");
+        assert_eq!(why("/"), "/: not a file");
+        let large = std::env::temp_dir().join(format!("bowline-large-{}", std::process::id()));
+        fs::write(&large, "x".repeat(1 << 20)).expect("a folder for it");
+        let most = read(&DataSource::File(large.clone())).map(|text| text.len());
+        fs::write(&large, "x".repeat((1 << 20) + 1)).expect("a folder for it");
+        let more = read(&DataSource::File(large.clone())).map(|text| text.len());
+        fs::remove_file(&large).expect("it is there");
+        assert_eq!(most.expect("as large as may be"), 1 << 20);
+        assert!(more.expect_err("too large").to_string().ends_with("larger than 1 MiB"));
+    }
 }

@@ -38,7 +38,12 @@ impl Live {
         let udp = self.snapshot.udp_listeners().iter().map(|it| (it.config.name.as_str(), udp_listener(&it.config)));
         let (fixed, sent) = self.told_apart(Kind::Listener, &written, tcp.chain(udp));
         let fixed: Vec<_> = fixed.into_iter().map(|listener| json!({ "listener": listener })).collect();
-        let in_state = |state: &'static str| move |it: &Sent| json!({ "name": it.name, state: { "version_info": it.version, "listener": it.resource } });
+        let in_state = |state: &'static str| {
+            move |it: &Sent| {
+                let listener = json!({ "version_info": it.version, "listener": it.resource });
+                json!({ "name": it.name, state: listener })
+            }
+        };
         let active = sent.active.iter().map(in_state("active_state"));
         let dynamic: Vec<_> = active.chain(sent.warming.iter().map(in_state("warming_state"))).collect();
         self.dump("ListenersConfigDump", Kind::Listener)
@@ -57,7 +62,10 @@ impl Live {
             },
             NetworkFilter::Tcp(_) => None,
         });
-        let entry = |it: &RouteConfig| json!({ "version_info": self.version(Kind::Route, it.name.as_str()), "route_config": any(Kind::Route, route_config(it)) });
+        let entry = |it: &RouteConfig| {
+            let version = self.version(Kind::Route, it.name.as_str());
+            json!({ "version_info": version, "route_config": any(Kind::Route, route_config(it)) })
+        };
         let sent: Vec<_> = self.snapshot.routes().map(|table| entry(&table.config)).collect();
         Object::typed(&admin("RoutesConfigDump"))
             .list("static_route_configs", &inline.collect::<Vec<_>>(), Value::clone)

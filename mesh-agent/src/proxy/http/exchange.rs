@@ -169,6 +169,7 @@ async fn attempt<D: Downstream>(
             Err(NotHeld::Late) => return Err(ProxyError::agent(otherwise)),
             Err(NotHeld::Full) => return Err(ProxyError::agent(Kind::NotHeld)),
         };
+        progress.clock.resume();
     };
     progress.edge = Some(session.edge(cluster));
     progress.clock.route(forward, config);

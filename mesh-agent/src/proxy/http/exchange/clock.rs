@@ -14,6 +14,8 @@ use crate::proxy::http::session::{Alarm, Session};
 #[derive(Debug)]
 pub(super) struct Clock {
     started: Instant,
+    /// When it could go on: limits count from here.
+    from: Instant,
     /// When the client had sent all of its request: the route's timeout counts from here.
     requested: Option<Instant>,
     moved: Instant,
@@ -31,6 +33,7 @@ impl Clock {
         let config = &session.chain.config;
         Self {
             started: now,
+            from: now,
             requested: None,
             moved: now,
             moves: 0,
@@ -51,6 +54,12 @@ impl Clock {
         };
     }
 
+    /// It goes on after a wait that is nobody's fault, and that had a limit of its own.
+    pub(super) fn resume(&mut self) {
+        self.from = Instant::now();
+        self.moved = self.from;
+    }
+
     /// An upgraded connection is no longer a request: only silence ends it.
     pub(super) fn tunnel(&mut self) {
         self.whole = None;
@@ -63,7 +72,7 @@ impl Clock {
 
     /// How long the endpoint has been at it, if it has had all of the request.
     pub(super) fn service_time(&self, requested: bool) -> Option<Duration> {
-        requested.then(|| self.requested.unwrap_or(self.started).elapsed())
+        requested.then(|| self.requested.unwrap_or(self.from).elapsed())
     }
 
     /// Ready when a deadline has passed. `moves` counts what moved, `requested` says whether the whole request was read.
@@ -76,14 +85,14 @@ impl Clock {
     ) -> Poll<ProxyError> {
         if moves != self.moves {
             self.moves = moves;
-            self.moved = if self.fresh { self.started } else { Instant::now() };
+            self.moved = if self.fresh { self.from } else { Instant::now() };
         }
         self.fresh = false;
         if requested && self.requested.is_none() {
             self.requested = Some(self.moved);
         }
         let whole = self.requested.zip(self.whole).map(|(from, limit)| from + limit);
-        let request = if requested { None } else { self.request.map(|limit| self.started + limit) };
+        let request = if requested { None } else { self.request.map(|limit| self.from + limit) };
         let idle = self.idle.map(|limit| self.moved + limit);
         let next = [whole, request, idle].into_iter().flatten().min();
         ready!(alarm.poll(cx, next));
