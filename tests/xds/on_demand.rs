@@ -80,6 +80,20 @@ fn by_path() -> Value {
     ])
 }
 
+#[test]
+fn the_time_it_takes_to_come_is_not_the_routes() -> anyhow::Result<()> {
+    let mesh = Mesh::start(true)?;
+    let route = json!({ "cluster": "a", "timeout": "0.3s" });
+    set(&mesh.plane, RDS, &[routes("r", json!([{ "match": { "prefix": "/" }, "route": route }]))])?;
+    mesh.plane.hold(CDS, true);
+    let mut waiting = ask(mesh.address, "/")?;
+    eventually("the cluster is asked for", || mesh.names(CDS) == ["a"]);
+    thread::sleep(Duration::from_millis(600));
+    mesh.plane.hold(CDS, false);
+    assert_eq!(waiting.response()?.status, 200);
+    Ok(())
+}
+
 /// Where the configuration says how long a cluster may take to come.
 const PATIENCE: &str = "/dynamic_resources/cds_config/initial_fetch_timeout";
 

@@ -55,7 +55,7 @@ mod tests {
         let why = |path: &str| read(&DataSource::File(path.into())).expect_err("no file").to_string();
         assert_eq!(why("/dev/zero"), "/dev/zero: not a file");
         assert_eq!(why("/"), "/: not a file");
-        let large = std::env::temp_dir().join(format!("bowline-large-{}", std::process::id()));
+        let large = env::temp_dir().join(format!("bowline-large-{}", std::process::id()));
         fs::write(&large, "x".repeat(1 << 20)).expect("a folder for it");
         let most = read(&DataSource::File(large.clone())).map(|text| text.len());
         fs::write(&large, "x".repeat((1 << 20) + 1)).expect("a folder for it");
