@@ -70,7 +70,8 @@ pub(crate) fn release(path: &Path) -> Result<(), PinsError> {
         return Ok(());
     }
     let lock = locked(&root)?;
-    if !is_same(&lock, &root) {
+    // The mark again: meanwhile that one may have been unmounted and another mounted, whose mark is about to be made.
+    if !is_same(&lock, &root) || !root.join(MOUNTED_BY_AGENT).exists() {
         return Ok(());
     }
     let others = fs::read_dir(&root).map_err(io_error(&root))?;
