@@ -88,7 +88,7 @@ pub(super) enum NotHeld {
 
 /// For how long one request or connection may be held, all in all.
 #[derive(Debug, Default)]
-pub(super) struct Patience(Option<Instant>);
+pub(super) struct Until(Option<Instant>);
 
 impl Holds {
     pub(super) fn new(asker: Option<Asker>) -> Self {
@@ -98,11 +98,11 @@ impl Holds {
 
 impl Worker {
     /// Waits until something is not cold any more: the snapshot in which it isn't.
-    pub(super) async fn hold(&self, cold: Cold, patience: &mut Patience) -> Result<Arc<Snapshot>, NotHeld> {
+    pub(super) async fn hold(&self, cold: Cold, limit: &mut Until) -> Result<Arc<Snapshot>, NotHeld> {
         let Some(asker) = &self.holds.asker else { return Err(NotHeld::Late) };
         let start = Instant::now();
-        let until = *patience.0.get_or_insert(start + asker.patience);
-        let Some(_held) = Held::new(&self.holds, asker, cold) else {
+        let until = *limit.0.get_or_insert(start + asker.patience);
+        let Some(_held) = Place::new(&self.holds, asker, cold) else {
             self.telemetry.not_held();
             return Err(NotHeld::Full);
         };
@@ -134,12 +134,12 @@ impl Worker {
 }
 
 /// A place among those that wait.
-struct Held<'a> {
+struct Place<'a> {
     holds: &'a Holds,
     cold: Cold,
 }
 
-impl<'a> Held<'a> {
+impl<'a> Place<'a> {
     fn new(holds: &'a Holds, asker: &Asker, cold: Cold) -> Option<Self> {
         if holds.count.get() >= MOST_HELD {
             return None;
@@ -154,7 +154,7 @@ impl<'a> Held<'a> {
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut waiting = self.holds.waiting.borrow_mut();
         if let Some(count) = waiting.get_mut(&self.cold) {

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use crate::model::flow::{Direction, Steering};
 use crate::proxy::connection::Connection;
 use crate::proxy::detect::ServerFirst;
-use crate::proxy::hold::{NotHeld, Patience};
+use crate::proxy::hold::{NotHeld, Until};
 use crate::proxy::serve::refuse;
 use crate::proxy::tcp::{self, CopyError, Progress, Speaker};
 use crate::proxy::worker::Worker;
@@ -29,7 +29,7 @@ pub(super) async fn proxy(worker: &Worker, snapshot: &Snapshot, connection: Conn
     let mut snapshot = snapshot;
     if snapshot.is_cold(Cold::Cluster(slot)) {
         // Boxed: hardly any connection comes here.
-        held = match Box::pin(worker.hold(Cold::Cluster(slot), &mut Patience::default())).await {
+        held = match Box::pin(worker.hold(Cold::Cluster(slot), &mut Until::default())).await {
             Ok(snapshot) => snapshot,
             Err(why) => return no_cluster(worker, &connection, if why == NotHeld::Full { "UO" } else { "NC" }),
         };

@@ -18,7 +18,7 @@ use std::task::{Context, Poll};
 use crate::model::endpoint::Endpoint;
 use crate::model::route::{Forward, HostRewrite};
 use crate::proxy::error::{Kind, ProxyError};
-use crate::proxy::hold::{NotHeld, Patience};
+use crate::proxy::hold::{NotHeld, Until};
 use crate::proxy::http::body::{Duplex, StreamError};
 use crate::proxy::http::exchange::clock::Clock;
 use crate::proxy::http::exchange::link::Destination;
@@ -124,7 +124,7 @@ async fn attempt<D: Downstream>(
         path::normalize(config, &mut heads.request)?;
     }
     let mut snapshot = session.worker.snapshot();
-    let mut patience = Patience::default();
+    let mut until = Until::default();
     let random = session.worker.random();
     // Again with the next snapshot, if something had to be waited for: a request sees one snapshot.
     let (route, forward, cluster) = loop {
@@ -164,7 +164,7 @@ async fn attempt<D: Downstream>(
             }
         };
         // Boxed: hardly any request comes here.
-        snapshot = match Box::pin(session.worker.hold(cold, &mut patience)).await {
+        snapshot = match Box::pin(session.worker.hold(cold, &mut until)).await {
             Ok(snapshot) => snapshot,
             Err(NotHeld::Late) => return Err(ProxyError::agent(otherwise)),
             Err(NotHeld::Full) => return Err(ProxyError::agent(Kind::NotHeld)),

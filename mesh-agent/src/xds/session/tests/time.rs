@@ -96,21 +96,26 @@ fn a_heartbeat_renews_the_ttl_of_the_version_it_names_delta() {
     assert_eq!(session.deadline(), None, "sent again without a TTL, it has none");
 }
 
+/// A resource with what is said of it, as SotW carries that.
+fn wrapped(resource: &Resource) -> Any {
+    Any {
+        type_url: "type.googleapis.com/envoy.service.discovery.v3.Resource".to_owned(),
+        value: resource.encode_to_vec().into(),
+    }
+}
+
 #[test]
 fn wrapped_resources_have_ttl_and_heartbeats_sotw() {
     let start = Instant::now();
     let mut session = session(Variant::Sotw);
     session.subscribe_to_all(CDS);
     session.connected(start);
-    let wrapped = |resource: Resource| Any {
-        type_url: "type.googleapis.com/envoy.service.discovery.v3.Resource".to_owned(),
-        value: resource.encode_to_vec().into(),
-    };
-    let live = wrapped(with_ttl(resource(CDS, "a@"), 5));
+    let live = wrapped(&with_ttl(resource(CDS, "a@"), 5));
     let (update, _) = take(&mut session, whole(CDS, "1", "v1", vec![live, any(CDS, "b", "")]), start);
     assert_eq!(names(&update), ["a", "b"]);
     let beat = Resource { resource: None, ..with_ttl(resource(CDS, "a@v1"), 5) };
-    let (update, _) = take(&mut session, whole(CDS, "2", "v1", vec![wrapped(beat), any(CDS, "b", "")]), start + SECOND);
+    let (update, _) =
+        take(&mut session, whole(CDS, "2", "v1", vec![wrapped(&beat), any(CDS, "b", "")]), start + SECOND);
     assert!(update.resources.is_empty() && update.removed.is_empty(), "a heartbeat is no absence");
     assert_eq!(session.deadline(), Some(start + 6 * SECOND));
 }
@@ -121,13 +126,9 @@ fn heartbeats_alone_delete_nothing_sotw() {
     let mut session = session(Variant::Sotw);
     session.subscribe_to_all(CDS);
     session.connected(start);
-    let wrapped = |resource: Resource| Any {
-        type_url: "type.googleapis.com/envoy.service.discovery.v3.Resource".to_owned(),
-        value: resource.encode_to_vec().into(),
-    };
-    let live = wrapped(with_ttl(resource(CDS, "a@"), 5));
+    let live = wrapped(&with_ttl(resource(CDS, "a@"), 5));
     take(&mut session, whole(CDS, "1", "v1", vec![live, any(CDS, "b", "")]), start);
-    let beat = wrapped(Resource { resource: None, ..with_ttl(resource(CDS, "a@v1"), 5) });
+    let beat = wrapped(&Resource { resource: None, ..with_ttl(resource(CDS, "a@v1"), 5) });
     let (update, _) = take(&mut session, whole(CDS, "2", "v1", vec![beat]), start + SECOND);
     assert!(update.removed.is_empty(), "b has no time to live, so nothing is said about it");
     assert_eq!((session.deadline(), session.held(CDS)), (Some(start + 6 * SECOND), 2));
