@@ -33,9 +33,9 @@ pub(crate) fn holds(path: &Path) -> io::Result<bool> {
 
 /// The mount a path on a BPF file system is on: the usual one, or whichever the mount table names first above the path.
 pub(crate) fn mount_point(path: &Path) -> PathBuf {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let above = |mount: &PathBuf| path.starts_with(mount);
-    mount::all("bpf", &mounts).find(above).unwrap_or_else(|| PathBuf::from(DEFAULT_MOUNT))
+    let mounts = mounts();
+    let above = mount::all("bpf", &mounts).map(|mount| mount.path).find(|mount| path.starts_with(mount));
+    above.unwrap_or_else(|| PathBuf::from(DEFAULT_MOUNT))
 }
 
 /// Makes sure that `path` is on one, and that it stays mounted while the answer lives.
@@ -57,8 +57,6 @@ pub(crate) fn hold(path: &Path) -> Result<File, PinsError> {
         let lock = locked(root)?;
         if is_same(&lock, root) {
             mount(root).map_err(io_error(root))?;
-            let mark = root.join(MOUNTED_BY_AGENT);
-            fs::create_dir(&mark).map_err(io_error(&mark))?;
         }
     }
 }
@@ -66,18 +64,17 @@ pub(crate) fn hold(path: &Path) -> Result<File, PinsError> {
 /// Unmounts the one that `path` is on, if an agent mounted it and nobody has anything there.
 pub(crate) fn release(path: &Path) -> Result<(), PinsError> {
     let root = mount_point(path);
-    if !root.join(MOUNTED_BY_AGENT).exists() {
+    if !is_an_agents(&root) {
         return Ok(());
     }
     let lock = locked(&root)?;
-    // The mark again: meanwhile that one may have been unmounted and another mounted, whose mark is about to be made.
-    if !is_same(&lock, &root) || !root.join(MOUNTED_BY_AGENT).exists() {
+    // Asked again: meanwhile that one may have been unmounted and somebody else's mounted.
+    if !is_same(&lock, &root) || !is_an_agents(&root) {
         return Ok(());
     }
-    let others = fs::read_dir(&root).map_err(io_error(&root))?;
+    let mut entries = fs::read_dir(&root).map_err(io_error(&root))?.flatten();
     // Only the kernel makes names with a dot here.
-    let is_somebodys = |name: &str| name != MOUNTED_BY_AGENT && !name.contains('.');
-    if others.flatten().any(|entry| is_somebodys(&entry.file_name().to_string_lossy())) {
+    if entries.any(|entry| !entry.file_name().to_string_lossy().contains('.')) {
         return Ok(());
     }
     unmount(&root).map_err(io_error(&root))
@@ -89,6 +86,17 @@ pub(crate) fn is_same(file: &File, path: &Path) -> bool {
     file.metadata().and_then(|opened| Ok(id(opened) == id(fs::metadata(path)?))).unwrap_or(false)
 }
 
+/// Whether an agent mounted what is on top there. The mount itself says so: a mark that is made afterwards can be missed, by an agent
+/// that is killed before it makes it and by one that unmounts.
+fn is_an_agents(root: &Path) -> bool {
+    let mounts = mounts();
+    mount::all("bpf", &mounts).filter(|mount| mount.path == root).last().is_some_and(|mount| mount.source == SOURCE)
+}
+
+fn mounts() -> String {
+    fs::read_to_string("/proc/self/mounts").unwrap_or_default()
+}
+
 fn locked(folder: &Path) -> Result<File, PinsError> {
     let lock = File::open(folder).map_err(io_error(folder))?;
     lock.lock().map_err(io_error(folder))?;
@@ -97,8 +105,9 @@ fn locked(folder: &Path) -> Result<File, PinsError> {
 
 fn mount(target: &Path) -> io::Result<()> {
     let name = c_path(target)?;
+    let source = CString::new(SOURCE)?;
     // SAFETY: all strings end with a zero byte, and this type of file system takes no data.
-    let done = unsafe { libc::mount(c"bpf".as_ptr(), name.as_ptr(), c"bpf".as_ptr(), 0, ptr::null()) };
+    let done = unsafe { libc::mount(source.as_ptr(), name.as_ptr(), c"bpf".as_ptr(), 0, ptr::null()) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -114,5 +123,5 @@ fn c_path(path: &Path) -> io::Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))
 }
 
-/// A folder that says who mounted the file system it is in.
-const MOUNTED_BY_AGENT: &str = "mounted_by_mesh_agent";
+/// What the table of mounts names as the source of one that an agent mounted.
+const SOURCE: &str = "mesh-agent";
