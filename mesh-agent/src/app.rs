@@ -26,8 +26,10 @@ use crate::drain::{self, Outcome, Signals, Trigger};
 use crate::kernel::pin;
 use crate::model::config::{Accelerated, Config};
 use crate::model::flow::Pod;
+use crate::model::listener::FilterChain;
 use crate::model::management::ConfigSource;
 use crate::model::resource::Resource;
+use crate::model::resource::ResourceKind;
 use crate::model::service::ByKernel;
 use crate::model::workload::Workload;
 use crate::pod::{Limits, Mesh, MeshError, Options};
@@ -118,8 +120,12 @@ fn start(rollout: &mut Rollout, config: &Config) -> Result<Vec<(Need, ConfigSour
     if !rejected.is_empty() {
         return Err(AppError::Rejected(rejected));
     }
-    match rollout.builder().waiting().next() {
-        Some((.., need)) => Err(AppError::NoSource(need.clone())),
+    let waiting = rollout.builder().waiting().map(|(.., need)| need.clone()).next();
+    // What has a default is not waited for.
+    let chains = config.listeners.iter().flat_map(|listener| listener.all_chains());
+    let name = chains.flat_map(FilterChain::extensions).next().map(|asked| Arc::clone(asked.name));
+    match waiting.or(name.map(|name| Need { kind: ResourceKind::Extension, name })) {
+        Some(need) => Err(AppError::NoSource(need)),
         None => Ok(Vec::new()),
     }
 }

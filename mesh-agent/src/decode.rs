@@ -13,6 +13,7 @@ mod cluster;
 mod data_source;
 mod dynamic;
 mod endpoint;
+mod extension;
 mod fields;
 mod fraction;
 mod http;

@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod config;
 pub mod endpoint;
 pub mod event;
+pub mod extension;
 pub mod figures;
 pub mod filter;
 pub mod flow;

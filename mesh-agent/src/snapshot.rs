@@ -28,6 +28,7 @@ use slots::Slots;
 
 use crate::model::authz::Rules;
 use crate::model::cluster::Cluster;
+use crate::model::extension::{Extension, Placed as _, Router};
 use crate::model::filter::{HttpConnectionManager, TcpProxy};
 use crate::model::flow::Direction;
 use crate::model::listener::{ChainMatch, Listener, UdpListener};
@@ -56,6 +57,16 @@ impl RouteSlot {
     }
 }
 
+/// The place of a filter that comes by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ExtensionSlot(u32);
+
+impl ExtensionSlot {
+    fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// The configuration at one moment. Copies of it share everything.
 #[derive(Debug, Default)]
 pub struct Snapshot {
@@ -63,6 +74,7 @@ pub struct Snapshot {
     listeners: Arc<Listeners>,
     clusters: Slots<LiveCluster>,
     routes: Slots<RouteTable>,
+    extensions: Slots<Extension>,
     cold: Arc<Marks>,
 }
 
@@ -121,6 +133,11 @@ impl Snapshot {
     /// Routes that came by themselves.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<RouteTable>> {
         self.routes.iter()
+    }
+
+    /// Filters that came by themselves.
+    pub fn extensions(&self) -> impl Iterator<Item = &Arc<Extension>> {
+        self.extensions.iter()
     }
 
     /// The listener for a steered connection: by address and port, then by port alone, then the catch-all, as Envoy finds one
@@ -235,6 +252,8 @@ pub struct HttpChain {
     pub config: Arc<HttpConnectionManager>,
     /// Where requests go.
     pub routes: Routes,
+    /// The HTTP filter that sends them there.
+    pub router: LiveRouter,
     /// No listener has it any longer.
     superseded: AtomicBool,
 }
@@ -257,7 +276,35 @@ pub enum Routes {
     },
 }
 
+/// Where the router of a connection manager is.
+#[derive(Debug)]
+pub enum LiveRouter {
+    /// With the listener.
+    Fixed(Router),
+    /// In the snapshot of the moment.
+    Discovered {
+        /// Where it is.
+        slot: ExtensionSlot,
+        /// Stands in while there is none.
+        default: Option<Router>,
+        /// As it was when no listener had this chain any longer.
+        last: OnceLock<Router>,
+    },
+}
+
 impl HttpChain {
+    /// The router that a request of this moment takes; `None` if there is none.
+    #[must_use]
+    pub fn router(&self, snapshot: &Snapshot) -> Option<Router> {
+        match &self.router {
+            LiveRouter::Fixed(router) => Some(*router),
+            LiveRouter::Discovered { slot, default, last } => {
+                let live = snapshot.extensions.get(slot.index()).and_then(|live| Router::of(&live.filter));
+                live.or(last.get()).or(default.as_ref()).copied()
+            }
+        }
+    }
+
     /// New connections take another one from now on. Those that have this one still end when their clients let them.
     pub fn supersede(&self) {
         self.superseded.store(true, Ordering::Relaxed);

@@ -7,6 +7,8 @@
 
 #[path = "beside/differences.rs"]
 mod differences;
+#[path = "beside/extension.rs"]
+mod extension;
 #[path = "beside/load.rs"]
 mod load;
 #[path = "beside/model.rs"]

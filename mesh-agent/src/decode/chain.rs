@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::decode::address::{CIDR_RANGE, cidr_range};
 use crate::decode::at::At;
+use crate::decode::extension::{discovery, place};
 use crate::decode::fields::Fields;
 use crate::decode::http::{HTTP_CONNECTION_MANAGER, http_connection_manager};
 use crate::decode::kind::Kind;
@@ -12,6 +13,7 @@ use crate::decode::tcp::{TCP_PROXY, tcp_proxy};
 use crate::decode::tls::{DOWNSTREAM, UPSTREAM};
 use crate::decode::unique::Unique;
 use crate::model::authz::Rules;
+use crate::model::extension::Place;
 use crate::model::filter::NetworkFilter;
 use crate::model::listener::{ChainMatch, FilterChain};
 
@@ -21,6 +23,11 @@ const FILTER: &str = "envoy.config.listener.v3.Filter";
 pub(crate) const TRANSPORT_SOCKET: &str = "envoy.config.core.v3.TransportSocket";
 pub(crate) const RAW_BUFFER: &str = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
 const LATER: &str = "there is no TLS yet";
+
+/// Filters that carry connections: what they refer to comes with the listener, and so do they.
+pub(crate) const LAST: [(&str, &str); 2] = [(HTTP_CONNECTION_MANAGER, IN_PLACE), (TCP_PROXY, IN_PLACE)];
+const SOURCE: &str = "envoy.config.core.v3.ExtensionConfigSource of a network filter";
+const IN_PLACE: &str = "it has to stand in the listener";
 
 /// One chain. `taken` are the matches of its siblings; the default chain has none.
 pub(crate) fn chain(fields: &Fields<'_>, taken: Option<&Unique>) -> Option<FilterChain> {
@@ -38,13 +45,13 @@ pub(crate) fn chain(fields: &Fields<'_>, taken: Option<&Unique>) -> Option<Filte
 /// One filter of a chain.
 enum Filter {
     /// Lets a connection through, or not.
-    Rules(Rules),
+    Rules(Place<Rules>),
     /// Carries it.
     Terminal(NetworkFilter),
 }
 
 /// Rules, then the one filter that carries the connection.
-fn filters(fields: &Fields<'_>) -> Option<(Vec<Rules>, NetworkFilter)> {
+fn filters(fields: &Fields<'_>) -> Option<(Vec<Place<Rules>>, NetworkFilter)> {
     let decoded = fields.messages("filters", FILTER, |fields| Some(filter(fields)));
     let Some(at) = fields.get("filters", &Kind::list(Kind::Message(FILTER))) else {
         fields.missing("filters");
@@ -91,17 +98,17 @@ fn chain_match(fields: &Fields<'_>) -> Option<ChainMatch> {
 
 fn filter(fields: &Fields<'_>) -> Option<Filter> {
     fields.require_text("name");
-    fields.refuse("config_discovery", "it comes with xDS; use typed_config");
-    fields.any(
-        "typed_config",
+    place(
+        fields,
         &[
             (HTTP_CONNECTION_MANAGER, &|fields| {
                 http_connection_manager(fields).map(|http| Filter::Terminal(NetworkFilter::Http(Arc::new(http))))
             }),
             (TCP_PROXY, &|fields| tcp_proxy(fields).map(|tcp| Filter::Terminal(NetworkFilter::Tcp(Arc::new(tcp))))),
-            (RBAC, &|fields| rbac(fields).map(Filter::Rules)),
+            (RBAC, &|fields| rbac(fields).map(Place::Fixed).map(Filter::Rules)),
         ],
         &[],
+        |fields| discovery(fields, SOURCE, &rbac, &LAST).map(Filter::Rules),
     )
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-pub(crate) use any::read_any;
+pub(crate) use any::{AnyDecoder, read_any};
 pub(crate) use one_of::OneOf;
 
 use crate::decode::at::{At, Choice, Context};

@@ -2,18 +2,19 @@
 
 use std::time::Duration;
 
+use crate::decode::extension::{discovery, place};
 use crate::decode::fields::Fields;
 use crate::decode::kind::Kind;
 use crate::model::cluster::Http2Options;
+use crate::model::extension::{Place, Placed, Router};
 
 pub(crate) const COMMON: &str = "envoy.config.core.v3.HttpProtocolOptions";
 pub(crate) const HTTP1: &str = "envoy.config.core.v3.Http1ProtocolOptions";
 pub(crate) const HTTP2: &str = "envoy.config.core.v3.Http2ProtocolOptions";
 pub(crate) const HTTP_FILTER: &str = "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter";
-const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
 
 /// Filters that are known and not there yet.
-const FILTERS: [(&str, &str); 21] = [
+pub(crate) const FILTERS: [(&str, &str); 21] = [
     ("envoy.extensions.filters.http.adaptive_concurrency.v3.AdaptiveConcurrency", LATER),
     ("envoy.extensions.filters.http.buffer.v3.Buffer", LATER),
     ("envoy.extensions.filters.http.compressor.v3.Compressor", LATER),
@@ -37,6 +38,8 @@ const FILTERS: [(&str, &str); 21] = [
     ("envoy.extensions.filters.http.wasm.v3.Wasm", LATER),
 ];
 const LATER: &str = "it is not there yet";
+
+const SOURCE: &str = "envoy.config.core.v3.ExtensionConfigSource of an HTTP filter";
 
 const IDLE: Duration = Duration::from_secs(3600);
 const HEADERS_COUNT: u32 = 100;
@@ -97,17 +100,15 @@ pub(crate) fn http2_options(fields: &Fields<'_>) -> Option<Http2Options> {
     })
 }
 
-/// The HTTP filters, which must be the router alone. Answers its `suppress_envoy_headers`.
-pub(crate) fn http_filters(fields: &Fields<'_>, message: &'static str) -> bool {
+/// The HTTP filters, which must be the router alone.
+pub(crate) fn http_filters(fields: &Fields<'_>, message: &'static str) -> Option<Place<Router>> {
     let written = fields.get("http_filters", &Kind::list(Kind::Message(message)));
-    let mut suppress = false;
-    let routers = fields.messages("http_filters", message, |fields| {
+    let mut routers = fields.messages("http_filters", message, |fields| {
         fields.require_text("name");
         fields.only_flag("is_optional", false);
         fields.only_flag("disabled", false);
-        fields.refuse("config_discovery", "it comes with xDS; use typed_config");
-        suppress |= fields.any("typed_config", &[(ROUTER, &router)], &FILTERS)?;
-        Some(())
+        let fixed = |fields: &Fields<'_>| router(fields).map(Place::Fixed);
+        place(fields, &[(Router::MESSAGE, &fixed)], &FILTERS, |fields| discovery(fields, SOURCE, &router, &FILTERS))
     });
     match written {
         Some(at) if routers.is_empty() && at.node.value.is_empty_list() => at.rule("must end with the router filter"),
@@ -115,12 +116,12 @@ pub(crate) fn http_filters(fields: &Fields<'_>, message: &'static str) -> bool {
         Some(_) => {}
         None => fields.missing("http_filters"),
     }
-    suppress
+    routers.pop()
 }
 
-fn router(fields: &Fields<'_>) -> Option<bool> {
+pub(crate) fn router(fields: &Fields<'_>) -> Option<Router> {
     fields.only_flag("start_child_span", false);
     fields.only_flag("respect_expected_rq_timeout", false);
     fields.refuse("upstream_log", "there are no access logs yet");
-    Some(fields.flag("suppress_envoy_headers", false))
+    Some(Router { suppress_envoy_headers: fields.flag("suppress_envoy_headers", false) })
 }

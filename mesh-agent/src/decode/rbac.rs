@@ -8,8 +8,9 @@ use crate::decode::fields::Fields;
 use crate::decode::kind::Kind;
 use crate::decode::matcher::{STRING, string_match};
 use crate::model::authz::{Action, Fact, Policy, Rules, Test};
+use crate::model::extension::Placed;
 
-pub(crate) const RBAC: &str = "envoy.extensions.filters.network.rbac.v3.RBAC";
+pub(crate) const RBAC: &str = <Rules as Placed>::MESSAGE;
 const RULES: &str = "envoy.config.rbac.v3.RBAC";
 const POLICY: &str = "envoy.config.rbac.v3.Policy";
 const PERMISSION: &str = "envoy.config.rbac.v3.Permission";

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use crate::decode::at::Context;
 use crate::decode::cluster::cluster;
 use crate::decode::endpoint::assignment;
+use crate::decode::extension::extension;
 use crate::decode::fields::{Fields, decode_root};
 use crate::decode::listener::{AnyListener, Listeners, listener};
 use crate::decode::node::{Node, Value, quote};
@@ -75,7 +76,7 @@ pub fn resource(kind: Kind, root: &Node, found: Vec<ConfigError>) -> Result<Reso
         Kind::ScopedRoute => fields.refuse_all("write route_config or rds"),
         Kind::VirtualHost => fields.refuse_all("write virtual_hosts; they are not discovered one by one yet"),
         Kind::Secret => fields.refuse_all("there is no TLS yet"),
-        Kind::Extension => fields.refuse_all("write typed_config; filters are not discovered yet"),
+        Kind::Extension => named(fields, extension).map(|it| Resource::Extension(Arc::new(it))),
     });
     let problems = context.errors.into_inner();
     match decoded {

@@ -22,6 +22,14 @@ pub struct Rules {
     pub policies: Vec<Policy>,
 }
 
+impl Rules {
+    /// Rules that let nobody through.
+    #[must_use]
+    pub fn nobody(name: &str) -> Self {
+        Self { stat_prefix: name.to_owned(), action: Action::Allow, policies: Vec::new() }
+    }
+}
+
 /// What a policy that holds means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {

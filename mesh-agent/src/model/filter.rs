@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::cluster::Http2Options;
+use crate::model::extension::{Place, Router};
 use crate::model::management::ConfigSource;
 use crate::model::name::{ClusterName, RouteConfigName};
 use crate::model::route::RouteConfig;
@@ -109,8 +110,8 @@ pub struct HttpConnectionManager {
     pub accept_http_10: bool,
     /// `http_protocol_options.enable_trailers`: HTTP/1 trailers are passed on. Envoy's default: they are dropped.
     pub http1_trailers: bool,
-    /// The router's `suppress_envoy_headers`: no `x-envoy-*` headers are added.
-    pub suppress_envoy_headers: bool,
+    /// The last of the HTTP filters.
+    pub router: Place<Router>,
     /// `http2_protocol_options` of the client's side.
     pub http2: Http2Options,
 }

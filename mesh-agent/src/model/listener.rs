@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::model::authz::Rules;
+use crate::model::extension::{Asked, Place};
 use crate::model::filter::NetworkFilter;
 use crate::model::flow::Direction;
 use crate::model::name::{ClusterName, ListenerName};
@@ -77,9 +78,20 @@ pub struct FilterChain {
     /// Which connections it takes.
     pub matches: ChainMatch,
     /// Which of those may go on. All of these rules must let one through.
-    pub authorization: Vec<Rules>,
+    pub authorization: Vec<Place<Rules>>,
     /// What it does with them.
     pub filter: NetworkFilter,
+}
+
+impl FilterChain {
+    /// Filters that come by themselves.
+    pub fn extensions(&self) -> impl Iterator<Item = Asked<'_>> {
+        let router = match &self.filter {
+            NetworkFilter::Http(http) => http.router.asked(),
+            NetworkFilter::Tcp(_) => None,
+        };
+        self.authorization.iter().filter_map(Place::asked).chain(router)
+    }
 }
 
 /// `FilterChainMatch`. Empty criteria match everything; the most specific chain wins in the order of the fields, as in Envoy.

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::model::cluster::{Assignment, Cluster};
+use crate::model::extension::Extension as Filter;
 use crate::model::listener::{Listener, UdpListener};
 use crate::model::route::RouteConfig;
 
@@ -122,6 +123,8 @@ pub enum Resource {
     UdpListener(Arc<UdpListener>),
     /// See [`ResourceKind::Route`].
     Route(Arc<RouteConfig>),
+    /// See [`ResourceKind::Extension`].
+    Extension(Arc<Filter>),
 }
 
 impl Resource {
@@ -133,6 +136,7 @@ impl Resource {
             Self::Endpoints(_) => ResourceKind::Endpoints,
             Self::Listener(_) | Self::UdpListener(_) => ResourceKind::Listener,
             Self::Route(_) => ResourceKind::Route,
+            Self::Extension(_) => ResourceKind::Extension,
         }
     }
 
@@ -145,6 +149,7 @@ impl Resource {
             Self::Listener(listener) => listener.name.as_str(),
             Self::UdpListener(listener) => listener.name.as_str(),
             Self::Route(routes) => routes.name.as_str(),
+            Self::Extension(filter) => &filter.name,
         }
     }
 }

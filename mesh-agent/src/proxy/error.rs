@@ -58,6 +58,9 @@ pub(crate) enum Kind {
     /// An upgrade that is not allowed.
     #[error("upgrade not allowed")]
     Upgrade,
+    /// A filter that comes by itself has not come, and there is none to stand in for it.
+    #[error("a filter is not there")]
+    NoFilter,
     /// No route takes the request.
     #[error("no route")]
     NoRoute,
@@ -121,6 +124,7 @@ impl ProxyError {
             Kind::Upgrade | Kind::HttpsTarget => StatusCode::FORBIDDEN,
             Kind::NoRoute | Kind::NoPath => StatusCode::NOT_FOUND,
             Kind::NoCluster(status) => *status,
+            Kind::NoFilter => StatusCode::INTERNAL_SERVER_ERROR,
             Kind::Upstream(StreamError::Malformed(_) | StreamError::HeadTooLarge) => StatusCode::BAD_GATEWAY,
             Kind::NotHeld | Kind::Overload { .. } | Kind::NoEndpoint | Kind::Connect(_) | Kind::Upstream(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -132,9 +136,13 @@ impl ProxyError {
     /// Body of that answer.
     pub(crate) fn text(&self) -> Cow<'static, str> {
         match &self.kind {
-            Kind::Gone(_) | Kind::Rejected(_) | Kind::NoPath | Kind::NoRoute | Kind::NoCluster(_) | Kind::Upgrade => {
-                "".into()
-            }
+            Kind::Gone(_)
+            | Kind::Rejected(_)
+            | Kind::NoPath
+            | Kind::NoFilter
+            | Kind::NoRoute
+            | Kind::NoCluster(_)
+            | Kind::Upgrade => "".into(),
             Kind::Malformed(_) => "Bad Request".into(),
             Kind::HttpsTarget => "Forbidden".into(),
             Kind::HeadTooLarge => "Request Header Fields Too Large".into(),
@@ -175,6 +183,7 @@ impl ProxyError {
             | Kind::Http10
             | Kind::Upgrade => "DPE",
             Kind::HeadTimeout | Kind::RequestTimeout | Kind::Idle { .. } => "SI",
+            Kind::NoFilter => "NFCF",
             Kind::NoRoute => "NR",
             Kind::NoCluster(_) => "NC",
             Kind::Overload { all: true } => "UDO",

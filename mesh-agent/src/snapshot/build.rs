@@ -7,6 +7,7 @@
 
 mod cluster;
 mod demand;
+mod extension;
 mod listener;
 mod route;
 mod waiting;
@@ -15,16 +16,20 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::model::cluster::Cluster;
+use crate::model::extension::Extension;
 use crate::model::listener::{Listener, UdpListener};
 use crate::model::management::ConfigSource;
 use crate::model::name::{ClusterName, ListenerName, RouteConfigName};
 use crate::model::resource::{Resource, ResourceKind};
 use crate::route::RouteTable;
 use crate::snapshot::slots::Slots;
-use crate::snapshot::{ClusterSlot, EndpointSet, HttpChain, Listeners, LiveCluster, Rejected, RouteSlot, Snapshot};
+use crate::snapshot::{
+    ClusterSlot, EndpointSet, ExtensionSlot, HttpChain, Listeners, LiveCluster, Rejected, RouteSlot, Snapshot,
+};
 use cluster::Service;
 use demand::Demand;
 pub use demand::Demanded;
+use extension::Named;
 use listener::{Claim, Configured, Known};
 use route::Discovered;
 use waiting::{Waiter, Waiting};
@@ -89,6 +94,10 @@ pub struct Builder {
     services: HashMap<Arc<str>, Service>,
     resolved: HashMap<ClusterName, Arc<EndpointSet>>,
     discovered: HashMap<RouteConfigName, Discovered>,
+    /// Filters that come by themselves.
+    extensions: HashMap<Arc<str>, Named>,
+    extension_slots: HashMap<Arc<str>, ExtensionSlot>,
+    live_extensions: Slots<Extension>,
     known: HashMap<ListenerName, Known>,
     claims: HashMap<Claim, ListenerName>,
     /// How many listeners there have been; they keep their order.
@@ -122,6 +131,7 @@ impl Builder {
                 Change::Put(Resource::Listener(config)) => self.put_listener(Configured::Tcp(config), &mut round),
                 Change::Put(Resource::UdpListener(config)) => self.put_listener(Configured::Udp(config), &mut round),
                 Change::Put(Resource::Route(config)) => self.put_routes(config, &mut round),
+                Change::Put(Resource::Extension(extension)) => self.put_extension(extension, &mut round),
                 Change::Resolved(cluster, endpoints) => self.put_resolved(&cluster, endpoints, &mut round),
                 Change::GiveUp(need) => self.give_up(need, &mut round),
                 Change::Demand(need) => self.demand(&need, &mut round),
@@ -133,6 +143,7 @@ impl Builder {
                     self.miss(&Need { kind: ResourceKind::Cluster, name }, &mut round);
                 }
                 Change::Remove(ResourceKind::Listener, name) => self.remove_listener(&name.into(), &mut round),
+                Change::Remove(ResourceKind::Extension, name) => self.remove_extension(&name, &mut round),
                 Change::Remove(kind, name) => self.give_up(Need { kind, name }, &mut round),
             }
             while let Some(waiter) = round.ready.pop() {
@@ -181,6 +192,7 @@ impl Builder {
             listeners: Arc::clone(&self.listeners),
             clusters: self.clusters.clone(),
             routes: self.routes.clone(),
+            extensions: self.live_extensions.clone(),
             cold: self.demand.as_ref().map(|demand| Arc::clone(&demand.marks)).unwrap_or_default(),
         }
     }
@@ -245,6 +257,7 @@ impl Builder {
                 self.discovered.get(&RouteConfigName::from(&*need.name)).map(|routes| routes.source.clone())
             }
             ResourceKind::Cluster => self.demand.as_ref()?.source(need).cloned(),
+            ResourceKind::Extension => self.extensions.get(&need.name).map(|named| named.source.clone()),
             _ => None,
         }
     }
@@ -296,9 +309,9 @@ impl Change {
             Self::Remove(ResourceKind::Listener, _) => 0,
             Self::Put(Resource::Cluster(_)) => 1,
             Self::Put(Resource::Endpoints(_)) | Self::Resolved(..) => 2,
-            // Before the routes themselves: only those are taken that a listener asks for.
+            // Before the routes and filters themselves: only those are taken that a listener asks for.
             Self::Put(Resource::Listener(_) | Resource::UdpListener(_)) => 3,
-            Self::Put(Resource::Route(_)) => 4,
+            Self::Put(Resource::Extension(_) | Resource::Route(_)) => 4,
             Self::GiveUp(_) | Self::Demand(_) | Self::Refused(_) | Self::Rest(_) => 5,
             Self::Remove(..) => 6,
         }

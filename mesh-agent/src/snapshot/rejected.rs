@@ -1,6 +1,7 @@
 //! Why a resource that makes sense by itself does not fit among the others.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::model::name::{ClusterName, ListenerName, RouteConfigName};
 use crate::model::resource::ResourceKind;
@@ -51,6 +52,18 @@ pub enum Rejected {
         /// The endpoint.
         endpoint: SocketAddr,
     },
+    /// It is a filter that does not fit where a listener asks for it.
+    #[error("extension {name}: {found} does not fit in listener {listener}, which takes {fits}")]
+    ExtensionType {
+        /// The one that was left out.
+        name: Arc<str>,
+        /// Its type.
+        found: &'static str,
+        /// Who asks for it.
+        listener: ListenerName,
+        /// The type that would fit.
+        fits: &'static str,
+    },
     /// The weights of its clusters do not fit.
     #[error("listener {listener}: the cluster weights sum to zero or overflow")]
     Weights {
@@ -65,6 +78,7 @@ impl Rejected {
     pub fn resource(&self) -> (ResourceKind, &str) {
         match self {
             Self::RouteConfig { name, .. } => (ResourceKind::Route, name.as_str()),
+            Self::ExtensionType { name, .. } => (ResourceKind::Extension, name),
             Self::NoSuchCluster { listener, .. }
             | Self::Routes { listener, .. }
             | Self::AddressTaken { listener, .. }

@@ -1,6 +1,7 @@
 //! Building: what is resolved, what is rejected, what is shared.
 
 mod demand;
+mod extension;
 mod warming;
 
 use std::collections::HashMap;

@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::admin::dump::listener::filter;
+use crate::admin::dump::listener::placed;
 use crate::admin::dump::management::config_source;
 use crate::admin::dump::object::{Object, limit};
 use crate::admin::dump::route::route_config;
 use crate::model::cluster::Http2Options;
+use crate::model::extension::{Placed as _, Router};
 use crate::model::filter::{Codec, HttpConnectionManager, Rds, RouteSource, ServerHeader};
 
 pub(super) fn connection_manager(manager: &HttpConnectionManager) -> Value {
@@ -26,14 +27,11 @@ pub(super) fn connection_manager(manager: &HttpConnectionManager) -> Value {
             ("rds", json!({ "route_config_name": name.as_str(), "config_source": config_source(source) }))
         }
     };
-    let router = Object::typed("envoy.extensions.filters.http.router.v3.Router")
-        .set("suppress_envoy_headers", manager.suppress_envoy_headers)
-        .done();
     Object::typed("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager")
         .set("stat_prefix", manager.stat_prefix.as_str())
         .set("codec_type", codec)
         .set(key, routes)
-        .set("http_filters", json!([filter("envoy.filters.http.router", router)]))
+        .set("http_filters", json!([placed("envoy.filters.http.router", &manager.router, router)]))
         .set("server_name", manager.server_name.as_str())
         .set("server_header_transformation", server)
         .maybe("via", manager.via.as_deref())
@@ -60,6 +58,10 @@ pub(super) fn connection_manager(manager: &HttpConnectionManager) -> Value {
         )
         .set("http2_protocol_options", http2(manager.http2))
         .done()
+}
+
+pub(super) fn router(router: &Router) -> Value {
+    Object::typed(Router::MESSAGE).set("suppress_envoy_headers", router.suppress_envoy_headers).done()
 }
 
 /// `envoy.config.core.v3.Http2ProtocolOptions`.

@@ -5,8 +5,11 @@ use serde_json::{Value, json};
 
 use crate::admin::dump::address;
 use crate::admin::dump::http::connection_manager;
+use crate::admin::dump::management::config_source;
 use crate::admin::dump::object::{Object, duration, limit};
 use crate::admin::dump::rbac::rbac;
+use crate::model::authz::Rules;
+use crate::model::extension::{Discovery, Place, Placed};
 use crate::model::filter::{NetworkFilter, TcpProxy, WeightedCluster};
 use crate::model::flow::Direction;
 use crate::model::listener::{ChainMatch, FilterChain, Listener, UdpListener};
@@ -60,12 +63,31 @@ fn chain(chain: &FilterChain) -> Value {
         }
         NetworkFilter::Tcp(config) => filter("envoy.filters.network.tcp_proxy", tcp_proxy(config)),
     };
-    let filters: Vec<_> = chain.authorization.iter().map(rbac).chain([filter]).collect();
+    let filters: Vec<_> = chain.authorization.iter().map(rules).chain([filter]).collect();
     Object::default()
         .text("name", &chain.name)
         .set("filter_chain_match", chain_match(&chain.matches))
         .set("filters", filters)
         .done()
+}
+
+fn rules(rules: &Place<Rules>) -> Value {
+    placed("envoy.filters.network.rbac", rules, rbac)
+}
+
+/// A filter where it stands, or where it is had from.
+pub(super) fn placed<F: Placed>(name: &str, place: &Place<F>, config: impl Fn(&F) -> Value) -> Value {
+    let Discovery { name, source, default, waits } = match place {
+        Place::Fixed(it) => return filter(name, config(it)),
+        Place::Discovered(discovery) => discovery,
+    };
+    let discovery = Object::default()
+        .set("config_source", config_source(source))
+        .maybe("default_config", default.as_ref().map(config))
+        .set("apply_default_config_without_warming", !waits)
+        .set("type_urls", json!([format!("type.googleapis.com/{}", F::MESSAGE)]))
+        .done();
+    Object::default().set("name", &**name).set("config_discovery", discovery).done()
 }
 
 fn chain_match(matches: &ChainMatch) -> Value {

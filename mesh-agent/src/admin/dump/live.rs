@@ -3,16 +3,20 @@
 //! What it sent and is not live waits for what it refers to (Envoy: warming). Of that there is the name and the version.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use crate::admin::dump::assignment::in_use;
 use crate::admin::dump::cluster::cluster;
+use crate::admin::dump::http::router;
 use crate::admin::dump::listener::{listener, udp_listener};
 use crate::admin::dump::object::Object;
+use crate::admin::dump::rbac::rbac;
 use crate::admin::dump::route::route_config;
 use crate::admin::dump::{Live, admin};
 use crate::model::cluster::Discovery;
+use crate::model::extension::{Extension, Filter};
 use crate::model::filter::{NetworkFilter, RouteSource};
 use crate::model::resource::ResourceKind as Kind;
 use crate::model::route::RouteConfig;
@@ -71,6 +75,21 @@ impl Live {
             .list("static_route_configs", &inline.collect::<Vec<_>>(), Value::clone)
             .list("dynamic_route_configs", &sent, Value::clone)
             .done()
+    }
+
+    /// Filters that came by themselves, if any did.
+    pub(super) fn extensions(&self) -> Option<Value> {
+        let entry = |it: &Arc<Extension>| {
+            let filter = match &it.filter {
+                Filter::Router(filter) => router(filter),
+                Filter::Rules(rules) => rbac(rules),
+            };
+            let filter = any(Kind::Extension, json!({ "name": &*it.name, "typed_config": filter }));
+            json!({ "version_info": self.version(Kind::Extension, &it.name), "ecds_filter": filter })
+        };
+        let filters: Vec<_> = self.snapshot.extensions().map(entry).collect();
+        let dump = || Object::typed(&admin("EcdsConfigDump")).list("ecds_filters", &filters, Value::clone).done();
+        (!filters.is_empty()).then(dump)
     }
 
     pub(super) fn endpoints(&self) -> Value {

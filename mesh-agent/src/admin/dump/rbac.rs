@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::admin::dump::listener::{cidr, filter};
+use crate::admin::dump::listener::cidr;
 use crate::admin::dump::object::Object;
 use crate::admin::dump::route::string_match;
 use crate::model::authz::{Action, Fact, Policy, Rules, Test};
@@ -16,11 +16,10 @@ pub(super) fn rbac(rules: &Rules) -> Value {
     for found in &rules.policies {
         policies = policies.set(&found.name, policy(found));
     }
-    let config = Object::typed("envoy.extensions.filters.network.rbac.v3.RBAC")
+    Object::typed("envoy.extensions.filters.network.rbac.v3.RBAC")
         .set("stat_prefix", rules.stat_prefix.as_str())
         .set("rules", json!({ "action": action, "policies": policies.done() }))
-        .done();
-    filter("envoy.filters.network.rbac", config)
+        .done()
 }
 
 fn policy(policy: &Policy) -> Value {

@@ -19,6 +19,17 @@ impl Fields<'_> {
         let at = self.require(name, &Kind::Any(known.iter().map(|(name, _)| *name).collect()))?;
         read_any(&at, known, later)
     }
+
+    /// The same where it need not be there.
+    pub(crate) fn optional_any<T>(
+        &self,
+        name: &'static str,
+        known: &[AnyDecoder<'_, T>],
+        later: &[(&'static str, &'static str)],
+    ) -> Option<T> {
+        let at = self.get(name, &Kind::Any(known.iter().map(|(name, _)| *name).collect()))?;
+        read_any(&at, known, later)
+    }
 }
 
 /// See [`Fields::any`].

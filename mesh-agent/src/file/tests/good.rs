@@ -7,6 +7,7 @@ use super::{COMPLETE, decode};
 use crate::model::cluster::{Discovery, DnsFamily, Http2Options, UpstreamProtocol};
 use crate::model::config::{Config, Mesh};
 use crate::model::endpoint::{Health, Roster};
+use crate::model::extension::{Place, Router};
 use crate::model::filter::{Codec, HttpConnectionManager, NetworkFilter, RouteSource, ServerHeader, TcpProxy};
 use crate::model::flow::Direction;
 use crate::model::listener::Detect;
@@ -108,7 +109,7 @@ fn routes_are_taken() {
     let config = decode(COMPLETE).unwrap();
     let http = http(&config, 0);
     assert_eq!(http.upgrades, ["websocket"], "what is not enabled is not there");
-    assert!(http.accept_http_10 && http.suppress_envoy_headers);
+    assert!(http.accept_http_10 && http.router == Place::Fixed(Router { suppress_envoy_headers: true }));
     let [shop, _] = routes(http).virtual_hosts.as_slice() else { panic!("two virtual hosts") };
     assert_eq!(
         shop.domains[1..],

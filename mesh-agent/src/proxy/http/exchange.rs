@@ -128,6 +128,7 @@ async fn attempt<D: Downstream>(
     let random = session.worker.random();
     // Again with the next snapshot, if something had to be waited for: a request sees one snapshot.
     let (route, forward, cluster) = loop {
+        session.router = chain.router(&snapshot).ok_or(ProxyError::agent(Kind::NoFilter))?;
         let (cold, otherwise) = match chain.table(&snapshot) {
             Err(cold) => (cold, Kind::NoRoute),
             Ok(table) => {
@@ -178,8 +179,9 @@ async fn attempt<D: Downstream>(
     }
     let endpoint = session.worker.pick(cluster, None).ok_or(ProxyError::agent(Kind::NoEndpoint))?;
     let target = session.worker.target(endpoint.address, &session.origin);
-    rewrite(config.suppress_envoy_headers, route, forward, &endpoint, &mut heads.request);
-    headers::announce_timeout(config, &mut heads.request, forward.timeout);
+    let quiet = session.router.suppress_envoy_headers;
+    rewrite(quiet, route, forward, &endpoint, &mut heads.request);
+    headers::announce_timeout(quiet, &mut heads.request, forward.timeout);
     link::carry(session, client, heads, progress, &Destination { cluster, target, upgrade }).await
 }
 

@@ -100,8 +100,8 @@ pub(super) fn receive(session: &Session, head: &mut RequestHead) -> Result<bool,
 }
 
 /// Tells the endpoint how long it has.
-pub(super) fn announce_timeout(config: &HttpConnectionManager, head: &mut RequestHead, timeout: Option<Duration>) {
-    if let (Some(timeout), false) = (timeout, config.suppress_envoy_headers) {
+pub(super) fn announce_timeout(quiet: bool, head: &mut RequestHead, timeout: Option<Duration>) {
+    if let (Some(timeout), false) = (timeout, quiet) {
         let mut digits = [0; 20];
         head.fields.set(Name::EnvoyExpectedTimeout, decimal(timeout.as_millis() as u64, &mut digits));
     }
@@ -109,14 +109,9 @@ pub(super) fn announce_timeout(config: &HttpConnectionManager, head: &mut Reques
 
 /// Makes an endpoint's answer ready for the client. `service_time`: how long the endpoint took, if it waited for
 /// the whole request.
-pub(super) fn forward_response(
-    config: &HttpConnectionManager,
-    head: &mut ResponseHead,
-    upgraded: bool,
-    service_time: Option<Duration>,
-) {
+pub(super) fn forward_response(quiet: bool, head: &mut ResponseHead, upgraded: bool, service_time: Option<Duration>) {
     head.fields.remove_all(if upgraded { HOP_BY_HOP_OF_UPGRADE } else { HOP_BY_HOP });
-    if let (Some(service_time), false) = (service_time, config.suppress_envoy_headers) {
+    if let (Some(service_time), false) = (service_time, quiet) {
         let mut digits = [0; 20];
         head.fields.set(Name::EnvoyUpstreamServiceTime, decimal(service_time.as_millis() as u64, &mut digits));
     }

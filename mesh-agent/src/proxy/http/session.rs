@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
+use crate::model::extension::Router;
 use crate::proxy::connection::Origin;
 use crate::proxy::worker::Worker;
 use crate::snapshot::{ClusterSlot, HttpChain, LiveCluster};
@@ -24,6 +25,8 @@ pub(crate) struct Session {
     pub(crate) origin: Rc<Origin>,
     pub(crate) listed: Rc<ConnectionGuard>,
     pub(crate) alarm: Alarm,
+    /// The HTTP filter as it is for the request of the moment.
+    pub(crate) router: Router,
     drain: Option<Pin<Box<dyn Future<Output = ()>>>>,
     leaves: Option<Instant>,
     /// Counters of the cluster that was used last.
@@ -45,6 +48,7 @@ impl Session {
             origin: Rc::clone(origin),
             listed: Rc::clone(listed),
             alarm: Alarm::default(),
+            router: Router::default(),
             drain: None,
             leaves: None,
             edge: None,

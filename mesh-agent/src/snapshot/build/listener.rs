@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
+use crate::model::extension::{Discovery, Place, Placed as _, Router};
 use crate::model::filter::{NetworkFilter, RouteSource};
 use crate::model::flow::Direction;
 use crate::model::listener::{FilterChain, Listener, UdpListener};
@@ -11,7 +12,9 @@ use crate::route;
 use crate::route::RouteTable;
 use crate::snapshot::build::waiting::Waiter;
 use crate::snapshot::build::{Builder, Need, Round};
-use crate::snapshot::{HttpChain, Listeners, LiveChain, LiveFilter, LiveListener, LiveUdp, Rejected, Routes, TcpChain};
+use crate::snapshot::{
+    HttpChain, Listeners, LiveChain, LiveFilter, LiveListener, LiveRouter, LiveUdp, Rejected, Routes, TcpChain,
+};
 
 /// What only one listener can have: connections of a direction, or datagrams, to an address. `None`: UDP.
 pub(super) type Claim = (Option<Direction>, SocketAddr);
@@ -90,6 +93,17 @@ impl Builder {
         }
     }
 
+    /// Makes a live listener anew from what it is made of, which has changed; its chains stay.
+    pub(super) fn renew_listener(&mut self, name: &ListenerName, round: &mut Round) {
+        let Some(config) = self.known.get(name).and_then(|known| known.live.as_ref()).map(Live::config) else { return };
+        // It was resolved before, and everything it names has its slot.
+        let Ok(live) = self.resolve(&config) else { return };
+        if let Some(known) = self.known.get_mut(name) {
+            known.live = Some(live);
+            round.listeners_changed = true;
+        }
+    }
+
     pub(super) fn remove_listener(&mut self, name: &ListenerName, round: &mut Round) {
         let Some(known) = self.known.remove(name) else { return };
         self.waiting.release(&Waiter::Listener(name.clone()));
@@ -113,6 +127,11 @@ impl Builder {
             {
                 last.get_or_init(|| Arc::clone(table));
             }
+            if let LiveRouter::Discovered { slot, last, .. } = &chain.router
+                && let Some(router) = self.live_extensions.get(slot.index()).and_then(|live| Router::of(&live.filter))
+            {
+                last.get_or_init(|| *router);
+            }
             round.superseded.push(chain);
         }
     }
@@ -134,13 +153,16 @@ impl Builder {
     /// The first thing that a listener can't do without.
     fn missing(&self, config: &Configured) -> Option<Need> {
         match config {
-            Configured::Tcp(config) => config.all_chains().find_map(|chain| match &chain.filter {
-                NetworkFilter::Http(http) => match &http.routes {
-                    RouteSource::Inline(routes) => self.missing_cluster(routes.clusters()),
-                    RouteSource::Discovered(rds) => self.missing_routes(&rds.name),
-                },
-                NetworkFilter::Tcp(tcp) => self.missing_cluster(tcp.clusters.iter().map(|cluster| &cluster.name)),
-            }),
+            Configured::Tcp(config) => {
+                let mut needs = config.all_chains().filter_map(|chain| match &chain.filter {
+                    NetworkFilter::Http(http) => match &http.routes {
+                        RouteSource::Inline(routes) => self.missing_cluster(routes.clusters()),
+                        RouteSource::Discovered(rds) => self.missing_routes(&rds.name),
+                    },
+                    NetworkFilter::Tcp(tcp) => self.missing_cluster(tcp.clusters.iter().map(|cluster| &cluster.name)),
+                });
+                needs.next().or_else(|| self.missing_extension(config))
+            }
             Configured::Udp(config) => self.absent_cluster([&config.proxy.cluster].into_iter()),
         }
     }
@@ -196,7 +218,7 @@ impl Builder {
     ) -> Result<LiveChain, Rejected> {
         let mut kept = before.into_iter().flat_map(|it| it.config.all_chains().zip(it.all_chains()));
         if let Some((_, live)) = kept.find(|(config, _)| *config == chain) {
-            return Ok(live.clone());
+            return Ok(LiveChain { authorization: self.authorization(chain), ..live.clone() });
         }
         let filter = match &chain.filter {
             NetworkFilter::Http(config) => {
@@ -213,7 +235,15 @@ impl Builder {
                         Routes::Discovered { slot, first: first.unwrap_or_else(none), last: OnceLock::new(), used }
                     }
                 };
-                LiveFilter::Http(Arc::new(HttpChain { config: Arc::clone(config), routes, superseded: false.into() }))
+                let router = match &config.router {
+                    Place::Fixed(router) => LiveRouter::Fixed(*router),
+                    Place::Discovered(Discovery { name, default, .. }) => {
+                        let slot = self.extension_slot(name);
+                        LiveRouter::Discovered { slot, default: *default, last: OnceLock::new() }
+                    }
+                };
+                let config = Arc::clone(config);
+                LiveFilter::Http(Arc::new(HttpChain { config, routes, router, superseded: false.into() }))
             }
             NetworkFilter::Tcp(config) => {
                 for cluster in &config.clusters {
@@ -225,12 +255,15 @@ impl Builder {
                 LiveFilter::Tcp(Arc::new(TcpChain { config: Arc::clone(config), clusters }))
             }
         };
-        Ok(LiveChain { matches: chain.matches.clone(), authorization: chain.authorization.clone(), filter })
+        Ok(LiveChain { matches: chain.matches.clone(), authorization: self.authorization(chain), filter })
     }
 
     fn use_what_is_needed_by(&mut self, config: &Configured, round: &mut Round) {
         for rds in config.discovered() {
             self.use_routes(&rds.name, &rds.source, config.name(), round);
+        }
+        if let Configured::Tcp(config) = config {
+            self.use_extensions(config, round);
         }
         self.pin(config, round);
     }
@@ -238,6 +271,9 @@ impl Builder {
     fn leave_what_was_needed_by(&mut self, config: &Configured, round: &mut Round) {
         for rds in config.discovered() {
             self.leave_routes(&rds.name, config.name(), round);
+        }
+        if let Configured::Tcp(config) = config {
+            self.leave_extensions(config, round);
         }
         self.unpin(config);
     }

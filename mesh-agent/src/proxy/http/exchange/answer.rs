@@ -30,7 +30,7 @@ pub(in crate::proxy::http) async fn refuse<D: Downstream>(
     }
     let text = error.text();
     let body = local_reply::fill(&heads.request, &mut heads.response, error.status(), text.as_bytes());
-    if let (Kind::Overload { all }, false) = (&error.kind, session.chain.config.suppress_envoy_headers) {
+    if let (Kind::Overload { all }, false) = (&error.kind, session.router.suppress_envoy_headers) {
         let name = if *all { Name::EnvoyUnconditionalDropOverload } else { Name::EnvoyDropOverload };
         heads.response.fields.append(name, b"true");
     }

@@ -45,7 +45,7 @@ pub(super) async fn relay<D: Downstream, U: Upstream>(
     let config = &session.chain.config;
     let upgraded = upgrade && heads.response.status == StatusCode::SWITCHING_PROTOCOLS;
     let service_time = progress.clock.service_time(request.is_over() && !upgrade);
-    headers::forward_response(config, &mut heads.response, upgraded, service_time);
+    headers::forward_response(session.router.suppress_envoy_headers, &mut heads.response, upgraded, service_time);
     headers::sign_response(config, &session.worker.http, &heads.request, &mut heads.response);
     if upgraded {
         client.become_tunnel();

@@ -18,6 +18,7 @@ use crate::model::cluster::{
     BalancePolicy, Cluster, DEFAULT_PANIC_THRESHOLD, Discovery, Http2Options, UpstreamProtocol,
 };
 use crate::model::endpoint::{Endpoint, Roster};
+use crate::model::extension::{Place, Router};
 use crate::model::filter::{Codec, HttpConnectionManager, NetworkFilter, RouteSource, ServerHeader, WeightedCluster};
 use crate::model::flow::Direction;
 use crate::model::listener::{ChainMatch, FilterChain, Listener};
@@ -65,7 +66,7 @@ pub(super) fn manager() -> HttpConnectionManager {
         merge_slashes: false,
         accept_http_10: false,
         http1_trailers: true,
-        suppress_envoy_headers: false,
+        router: Place::Fixed(Router::default()),
         http2: Http2Options::default(),
     }
 }
