@@ -21,7 +21,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::drain::Trigger;
 use crate::model::config::{Accelerated, Config};
-use crate::model::management::{Held, Standing};
+use crate::model::management::{KnownResources, Standing};
 use crate::snapshot::{Reader, Snapshot};
 use crate::telemetry::Telemetry;
 
@@ -42,8 +42,8 @@ pub struct Admin {
     pub workloads: Box<dyn Fn() -> Vec<WorkloadView> + Send + Sync>,
     /// How it stands with the management server, if there is one.
     pub management: Box<dyn Fn() -> Option<Standing> + Send + Sync>,
-    /// What it sent.
-    pub held: Box<dyn Fn() -> Held + Send + Sync>,
+    /// What it sent, or was asked for.
+    pub known: Box<dyn Fn() -> KnownResources + Send + Sync>,
     /// What became of acceleration, as soon as that is known.
     pub acceleration: Arc<OnceLock<Accelerated>>,
     /// Whether traffic is served.
@@ -64,7 +64,7 @@ impl Admin {
             config: Arc::clone(&self.config),
             snapshot: self.snapshot(),
             standing: (self.management)().unwrap_or_default(),
-            held: (self.held)(),
+            known: (self.known)(),
             acceleration: self.acceleration.get().cloned(),
         }
     }

@@ -117,7 +117,9 @@ fn who_has_the_chain_of_before_is_asked_to_come_again() -> anyhow::Result<()> {
     for incremental in [false, true] {
         let mesh = Mesh::start(incremental)?;
         set(&mesh.plane, CDS, &[eds_cluster("b")])?;
-        set(&mesh.plane, EDS, &[endpoints("b", &[mesh.two.address()])])?;
+        let version = set(&mesh.plane, EDS, &[endpoints("b", &[mesh.two.address()])])?;
+        // Routes to a cluster that is not live yet would wait for it.
+        assert_eq!(mesh.plane.answer(EDS, version)?, None);
         let mut wire = Wire::connect(mesh.address)?;
         let mut ask = |closing: bool| -> anyhow::Result<String> {
             wire.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n")?;
@@ -162,6 +164,8 @@ fn a_dump_tells_what_was_sent_from_what_was_written() -> anyhow::Result<()> {
             let entry = &clusters[list][0];
             assert_eq!(entry["cluster"]["@type"], CDS, "{clusters:#}");
             assert!(entry["version_info"].as_str().is_some_and(|version| !version.is_empty()), "{entry:#}");
+            assert!(entry["last_updated"].as_str().is_some_and(|at| at.starts_with("20")), "{entry:#}");
+            assert_eq!(entry["client_status"], "ACKED");
             entry["cluster"]["name"].clone()
         };
         assert_eq!(
@@ -176,6 +180,7 @@ fn a_dump_tells_what_was_sent_from_what_was_written() -> anyhow::Result<()> {
         assert_eq!((&endpoints["@type"], &endpoints["cluster_name"]), (&EDS.into(), &"a".into()));
         let port = &endpoints["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]["socket_address"]["port_value"];
         assert_eq!(*port, mesh.one.address().port());
+        assert!(routes["last_updated"].is_string() && listener["active_state"]["last_updated"].is_string(), "{dump:#}");
     }
     Ok(())
 }
@@ -196,6 +201,11 @@ fn a_bad_resource_is_refused_with_its_place_and_changes_nothing() -> anyhow::Res
             (Some("CDS"), Some(1), Some(2))
         );
         assert!(cds["refusal"].as_str().is_some_and(|why| why.contains("circuit_breakers")), "{view:#}");
+        let dump = mesh.agent.admin().json("/config_dump")?;
+        let a = &dump["configs"][1]["dynamic_active_clusters"][0];
+        assert_eq!((&a["cluster"]["name"], &a["client_status"]), (&"a".into(), &"NACKED".into()), "{dump:#}");
+        assert!(a["error_state"]["details"].as_str().is_some_and(|why| why.contains("circuit_breakers")), "{a:#}");
+        assert!(a["last_updated"].as_str() <= a["error_state"]["last_update_attempt"].as_str(), "{a:#}");
         let metrics = mesh.agent.admin().metrics()?;
         assert_eq!(metrics.sum("bowline_xds_refused_total", &[("kind", "CDS")]), 1.0);
         assert_eq!(metrics.sum("bowline_xds_connected", &[]), 1.0);

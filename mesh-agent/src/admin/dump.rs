@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use crate::admin::dump::object::Object;
 use crate::model::config::{Accelerated, Config, Mesh};
-use crate::model::management::{Held, Standing};
+use crate::model::management::{KnownResources, Standing};
 use crate::model::workload::{Mode, Workload};
 use crate::snapshot::Snapshot;
 
@@ -33,8 +33,8 @@ pub(super) struct Live {
     pub(super) snapshot: Arc<Snapshot>,
     /// How it stands with the management server.
     pub(super) standing: Standing,
-    /// What it sent.
-    pub(super) held: Held,
+    /// What it sent, or was asked for.
+    pub(super) known: KnownResources,
     pub(super) acceleration: Option<Accelerated>,
 }
 

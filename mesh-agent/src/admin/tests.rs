@@ -15,7 +15,7 @@ use crate::drain;
 use crate::model::cluster::{BalancePolicy, Cluster, DEFAULT_PANIC_THRESHOLD, Discovery, UpstreamProtocol};
 use crate::model::config::Config;
 use crate::model::endpoint::{Endpoint, Roster};
-use crate::model::management::Held;
+use crate::model::management::KnownResources;
 use crate::model::name::WorkloadName;
 use crate::model::workload::{Mode, Workload};
 use crate::snapshot::{Builder, Publisher};
@@ -122,7 +122,7 @@ fn serve(name: &str) -> Served {
         telemetry: Telemetry::new(1),
         workloads: Box::new(move || vec![WorkloadView::unmeshed(&workload, "its cgroup is gone".into())]),
         management: Box::new(|| None),
-        held: Box::new(Held::default),
+        known: Box::new(KnownResources::default),
         acceleration: Arc::default(),
         readiness: Readiness::default(),
         drain: drain::pair().0,

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::app::demand::Demands;
 use crate::app::live::Live;
 use crate::model::config::Config;
-use crate::model::management::{ConfigSource, Held, Standing};
+use crate::model::management::{ConfigSource, KnownResources, Standing};
 use crate::model::resource::{Resource, ResourceKind};
 use crate::protobuf;
 use crate::rollout::Rollout;
@@ -131,10 +131,10 @@ pub(super) fn standing(
 }
 
 /// Reads what the management server sent.
-pub(super) fn held(dynamic: &Option<Dynamic>) -> Box<dyn Fn() -> Held + Send + Sync> {
+pub(super) fn known(dynamic: &Option<Dynamic>) -> Box<dyn Fn() -> KnownResources + Send + Sync> {
     match dynamic {
-        Some(dynamic) => Box::new(dynamic.client.held()),
-        None => Box::new(Held::default),
+        Some(dynamic) => Box::new(dynamic.client.known()),
+        None => Box::new(KnownResources::default),
     }
 }
 

@@ -1,11 +1,13 @@
 //! Where resources come from that are not in the file (`Bootstrap.dynamic_resources`), and how to talk to who has them.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+mod known;
+
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use crate::model::resource::ResourceKind;
 use crate::model::tls::{ClientTls, DataSource};
+pub use known::{Accepted, Known, KnownResources, Refused};
 
 /// `dynamic_resources`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -101,9 +103,6 @@ pub struct OnDemand {
     /// What was let go so far, because nobody used it.
     pub expired: u64,
 }
-
-/// What a management server sent and is live, or waits for what it refers to: names and versions, by kind.
-pub type Held = BTreeMap<ResourceKind, HashMap<Arc<str>, Arc<str>>>;
 
 /// The same of one kind of resources.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -13,12 +13,12 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::model::management::{Held, Management};
+use crate::model::management::{KnownResources, Management};
 use crate::xds::delivery::{Decode, Delivery, News, Reply, Want, Wish};
 use crate::xds::session::{Fault, Session, Update, Variant};
 use crate::xds::status::Status;
@@ -98,10 +98,10 @@ impl<R: Send + 'static> Client<R> {
         }
     }
 
-    /// Reads what is live, and in which version.
-    pub fn held(&self) -> impl Fn() -> Held + Send + Sync + 'static {
+    /// Reads what is live, in which version and since when, and what is refused or waited for.
+    pub fn known(&self) -> impl Fn() -> KnownResources + Send + Sync + 'static {
         let session = Arc::clone(&self.session);
-        move || lock(&session).versions()
+        move || lock(&session).known(Instant::now(), SystemTime::now())
     }
 
     /// How it stands with the server.

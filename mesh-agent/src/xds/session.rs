@@ -9,8 +9,10 @@
 //! is not handed on. It does not keep resources.
 
 mod delta;
+mod known;
 mod name;
 mod reading;
+mod refusals;
 mod sotw;
 mod subscription;
 #[cfg(test)]
@@ -23,7 +25,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::model::management::Held;
 use crate::model::resource::ResourceKind;
 use crate::xds::message::Status;
 use subscription::{Subscription, Undecided};
@@ -140,6 +141,7 @@ impl Session {
         let Undecided { mut faults, version, offered, .. } = undecided;
         faults.extend_from_slice(refused);
         subscription.accept(ticket.kind, offered, &faults, now, &mut self.timers);
+        subscription.refusals.add(&faults, &version, now);
         let error = (!faults.is_empty()).then(|| status(&faults));
         // A version is a property of the resources, not of the stream: it counts even if the stream is gone.
         if error.is_none() {
@@ -179,14 +181,6 @@ impl Session {
     #[must_use]
     pub fn held(&self, kind: ResourceKind) -> usize {
         self.kinds.get(&kind).map_or(0, Subscription::held)
-    }
-
-    /// What is live, and in which version.
-    #[must_use]
-    pub fn versions(&self) -> Held {
-        let versions =
-            |it: &Subscription| it.versions().map(|(name, version)| (name.clone(), version.clone())).collect();
-        self.kinds.iter().map(|(kind, subscription)| (*kind, versions(subscription))).collect()
     }
 
     fn ask(&mut self, kind: ResourceKind, now: Instant) -> Option<Bytes> {

@@ -1,6 +1,6 @@
 //! What is live, kind by kind: what stands in the file is static; what a management server sent is dynamic, and has a version.
 //!
-//! What it sent and is not live waits for what it refers to (Envoy: warming). Of that there is the name and the version.
+//! What it sent and is not live waits for what it refers to (Envoy: warming). Of that there is the name, the version and the time.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,13 +11,14 @@ use crate::admin::dump::assignment::in_use;
 use crate::admin::dump::cluster::cluster;
 use crate::admin::dump::http::router;
 use crate::admin::dump::listener::{listener, udp_listener};
-use crate::admin::dump::object::Object;
+use crate::admin::dump::object::{Object, timestamp};
 use crate::admin::dump::rbac::rbac;
 use crate::admin::dump::route::route_config;
 use crate::admin::dump::{Live, admin};
 use crate::model::cluster::Discovery;
 use crate::model::extension::{Extension, Filter};
 use crate::model::filter::{NetworkFilter, RouteSource};
+use crate::model::management::{Known, Refused};
 use crate::model::resource::ResourceKind as Kind;
 use crate::model::route::RouteConfig;
 
@@ -27,7 +28,7 @@ impl Live {
         let entries = self.snapshot.clusters().map(|it| (it.name().as_str(), cluster(&it.config)));
         let (fixed, sent) = self.told_apart(Kind::Cluster, &written, entries);
         let fixed: Vec<_> = fixed.into_iter().map(|cluster| json!({ "cluster": cluster })).collect();
-        let active = |it: &Sent| json!({ "version_info": it.version, "cluster": it.resource });
+        let active = |it: &Sent| self.stamped(Kind::Cluster, &it.name, it.state("cluster"));
         self.dump("ClustersConfigDump", Kind::Cluster)
             .list("static_clusters", &fixed, Value::clone)
             .list("dynamic_active_clusters", &sent.active, active)
@@ -44,12 +45,16 @@ impl Live {
         let fixed: Vec<_> = fixed.into_iter().map(|listener| json!({ "listener": listener })).collect();
         let in_state = |state: &'static str| {
             move |it: &Sent| {
-                let listener = json!({ "version_info": it.version, "listener": it.resource });
-                json!({ "name": it.name, state: listener })
+                let updated = self.updated(Kind::Listener, &it.name);
+                let listener = it.state("listener").maybe("last_updated", updated).done();
+                self.judged(Kind::Listener, &it.name, Object::default().set("name", &*it.name).set(state, listener))
             }
         };
         let active = sent.active.iter().map(in_state("active_state"));
-        let dynamic: Vec<_> = active.chain(sent.warming.iter().map(in_state("warming_state"))).collect();
+        let warming = sent.warming.iter().map(in_state("warming_state"));
+        let refused = self.only_refused(Kind::Listener);
+        let refused = refused.map(|name| self.judged(Kind::Listener, name, Object::default().set("name", name)));
+        let dynamic: Vec<_> = active.chain(warming).chain(refused).collect();
         self.dump("ListenersConfigDump", Kind::Listener)
             .list("static_listeners", &fixed, Value::clone)
             .list("dynamic_listeners", &dynamic, Value::clone)
@@ -67,8 +72,8 @@ impl Live {
             NetworkFilter::Tcp(_) => None,
         });
         let entry = |it: &RouteConfig| {
-            let version = self.version(Kind::Route, it.name.as_str());
-            json!({ "version_info": version, "route_config": any(Kind::Route, route_config(it)) })
+            let (name, resource) = (it.name.as_str(), any(Kind::Route, route_config(it)));
+            self.stamped(Kind::Route, name, self.sent(Kind::Route, name, resource).state("route_config"))
         };
         let sent: Vec<_> = self.snapshot.routes().map(|table| entry(&table.config)).collect();
         Object::typed(&admin("RoutesConfigDump"))
@@ -85,7 +90,7 @@ impl Live {
                 Filter::Rules(rules) => rbac(rules),
             };
             let filter = any(Kind::Extension, json!({ "name": &*it.name, "typed_config": filter }));
-            json!({ "version_info": self.version(Kind::Extension, &it.name), "ecds_filter": filter })
+            self.stamped(Kind::Extension, &it.name, self.sent(Kind::Extension, &it.name, filter).state("ecds_filter"))
         };
         let filters: Vec<_> = self.snapshot.extensions().map(entry).collect();
         let dump = || Object::typed(&admin("EcdsConfigDump")).list("ecds_filters", &filters, Value::clone).done();
@@ -97,10 +102,10 @@ impl Live {
         for live in self.snapshot.clusters() {
             let config = |name: &str| any(Kind::Endpoints, in_use(name, &live.endpoints));
             match &live.config.discovery {
-                Discovery::Eds(eds) => sent.push(json!({
-                    "version_info": self.version(Kind::Endpoints, &eds.service),
-                    "endpoint_config": config(&eds.service),
-                })),
+                Discovery::Eds(eds) => {
+                    let one = self.sent(Kind::Endpoints, &eds.service, config(&eds.service));
+                    sent.push(self.stamped(Kind::Endpoints, &eds.service, one.state("endpoint_config")));
+                }
                 _ => fixed.push(json!({ "endpoint_config": config(live.name().as_str()) })),
             }
         }
@@ -130,21 +135,52 @@ impl Live {
                 fixed.push(resource);
             } else {
                 live.insert(name.to_owned());
-                active.push(Sent { name: name.to_owned(), version: self.version(kind, name), resource });
+                active.push(self.sent(kind, name, resource));
             }
         }
-        let held = self.held.get(&kind).into_iter().flatten();
-        let waiting = held.filter(|(name, _)| !live.contains(&***name)).map(|(name, version)| {
-            let resource = any(kind, json!({ "name": &**name }));
-            Sent { name: name.to_string(), version: version.to_string(), resource }
-        });
-        let mut warming: Vec<_> = waiting.collect();
+        let accepted = self.known.get(&kind).into_iter().flatten().filter(|(_, known)| known.accepted.is_some());
+        let waiting = accepted.filter(|(name, _)| !live.contains(&***name));
+        let mut warming: Vec<_> =
+            waiting.map(|(name, _)| self.sent(kind, name, any(kind, json!({ "name": &**name })))).collect();
         warming.sort_by(|a, b| a.name.cmp(&b.name));
         (fixed, Dynamic { active, warming })
     }
 
-    fn version(&self, kind: Kind, name: &str) -> String {
-        self.held.get(&kind).and_then(|held| held.get(name)).map(ToString::to_string).unwrap_or_default()
+    fn sent(&self, kind: Kind, name: &str, resource: Value) -> Sent {
+        let accepted = self.known(kind, name).and_then(|known| known.accepted.as_ref());
+        let version = accepted.map(|it| it.version.to_string()).unwrap_or_default();
+        Sent { name: name.to_owned(), version, resource }
+    }
+
+    /// An entry with when it was updated and how it was judged.
+    fn stamped(&self, kind: Kind, name: &str, entry: Object) -> Value {
+        self.judged(kind, name, entry.maybe("last_updated", self.updated(kind, name)))
+    }
+
+    /// An entry with what became of the last update: why it was refused, if it was.
+    fn judged(&self, kind: Kind, name: &str, entry: Object) -> Value {
+        let Some(known) = self.known(kind, name) else { return entry.done() };
+        match &known.refused {
+            Some(refused) => entry.set("client_status", "NACKED").set("error_state", failure(refused)).done(),
+            None => entry.set("client_status", "ACKED").done(),
+        }
+    }
+
+    /// Names of those of which none was ever accepted.
+    fn only_refused(&self, kind: Kind) -> impl Iterator<Item = &str> {
+        let all = self.known.get(&kind).into_iter().flatten();
+        let refused = all.filter(|(_, known)| known.accepted.is_none() && known.refused.is_some());
+        let mut names: Vec<_> = refused.map(|(name, _)| &**name).collect();
+        names.sort_unstable();
+        names.into_iter()
+    }
+
+    fn updated(&self, kind: Kind, name: &str) -> Option<String> {
+        Some(timestamp(self.known(kind, name)?.accepted.as_ref()?.at))
+    }
+
+    fn known(&self, kind: Kind, name: &str) -> Option<&Known> {
+        self.known.get(&kind)?.get(name)
     }
 }
 
@@ -159,6 +195,19 @@ struct Sent {
     name: String,
     version: String,
     resource: Value,
+}
+
+impl Sent {
+    /// It and its version, the resource under a key of its own.
+    fn state(&self, key: &str) -> Object {
+        Object::default().text("version_info", &self.version).set(key, self.resource.clone())
+    }
+}
+
+/// `envoy.admin.v3.UpdateFailureState`.
+fn failure(refused: &Refused) -> Value {
+    let object = Object::default().set("last_update_attempt", timestamp(refused.at));
+    object.text("details", &refused.reason).text("version_info", &refused.version).done()
 }
 
 fn any(kind: Kind, resource: Value) -> Value {

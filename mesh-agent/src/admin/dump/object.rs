@@ -1,8 +1,9 @@
 //! A JSON object whose absent fields are left out, and the scalars of protobuf's JSON form.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
+use time::OffsetDateTime;
 
 /// An object being filled.
 #[derive(Debug, Default)]
@@ -58,6 +59,14 @@ pub(super) fn duration(duration: Duration) -> String {
     }
 }
 
+/// `google.protobuf.Timestamp`, to the millisecond.
+pub(super) fn timestamp(at: SystemTime) -> String {
+    let at = OffsetDateTime::from(at);
+    let (year, month, day) = (at.year(), u8::from(at.month()), at.day());
+    let (hour, minute, second, milli) = (at.hour(), at.minute(), at.second(), at.millisecond());
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+}
+
 /// A time limit for which Envoy writes "none" as zero.
 pub(super) fn limit(limit: Option<Duration>) -> String {
     duration(limit.unwrap_or(Duration::ZERO))
@@ -65,9 +74,9 @@ pub(super) fn limit(limit: Option<Duration>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
-    use super::{duration, limit};
+    use super::{duration, limit, timestamp};
 
     #[test]
     fn durations_have_three_six_or_nine_digits() {
@@ -76,5 +85,11 @@ mod tests {
         assert_eq!(duration(Duration::from_micros(1_000_001)), "1.000001s");
         assert_eq!(duration(Duration::from_nanos(7)), "0.000000007s");
         assert_eq!(limit(None), "0s");
+    }
+
+    #[test]
+    fn moments_have_three_digits() {
+        let at = SystemTime::UNIX_EPOCH + Duration::new(1_700_000_000, 120_456_789);
+        assert_eq!(timestamp(at), "2023-11-14T22:13:20.120Z");
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::admin::dump;
 use crate::file;
 use crate::model::config::Config;
-use crate::model::management::{Held, Standing};
+use crate::model::management::{KnownResources, Standing};
 use crate::snapshot::{Builder, Change};
 
 #[test]
@@ -27,7 +27,7 @@ fn every_supported_field_survives_a_dump() {
         config: Arc::clone(&written),
         snapshot: Arc::new(snapshot),
         standing: Standing::default(),
-        held: Held::default(),
+        known: KnownResources::default(),
         acceleration: None,
     };
     let dumped = dump::config(&live, false);

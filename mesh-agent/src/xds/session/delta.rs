@@ -74,5 +74,5 @@ pub(super) fn answer(ticket: &Ticket, error: Option<Status>, node: Option<Bytes>
 
 /// What is live from streams before ("Incremental xDS"): the server need not send it again, and says which of it is gone.
 fn versions(subscription: &Subscription) -> HashMap<String, String> {
-    subscription.versions().map(|(name, version)| (name.to_string(), version.to_string())).collect()
+    subscription.all_held().map(|(name, held)| (name.to_string(), held.version.to_string())).collect()
 }

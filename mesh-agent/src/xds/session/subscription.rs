@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::model::resource::ResourceKind;
 use crate::xds::session::reading::{Item, Reading};
+use crate::xds::session::refusals::Refusals;
 use crate::xds::session::update::{Fault, Incoming, Ticket, Update, Why};
 use crate::xds::session::{Name, Timers};
 
@@ -22,6 +23,7 @@ pub(super) struct Subscription {
     pub(super) version: String,
     pub(super) on_stream: OnStream,
     held: HashMap<Name, Held>,
+    pub(super) refusals: Refusals,
     undecided: VecDeque<Undecided>,
     digest: RandomState,
 }
@@ -30,6 +32,8 @@ pub(super) struct Subscription {
 #[derive(Debug)]
 pub(super) struct Wanted {
     patience: Option<Duration>,
+    /// It did not come in time, or is said not to be there.
+    is_missing: bool,
     /// Until when it may come, if that is being waited for.
     until: Option<Instant>,
 }
@@ -56,7 +60,9 @@ pub(super) struct OnStream {
 /// A resource that is live.
 #[derive(Debug)]
 pub(super) struct Held {
-    version: Name,
+    pub(super) version: Name,
+    /// When it came.
+    pub(super) since: Instant,
     digest: u64,
     expires: Option<Instant>,
 }
@@ -76,9 +82,15 @@ impl Subscription {
         self.held.len()
     }
 
-    /// Name and version of everything that is live.
-    pub(super) fn versions(&self) -> impl Iterator<Item = (&Name, &Name)> {
-        self.held.iter().map(|(name, held)| (name, &held.version))
+    /// Everything that is live.
+    pub(super) fn all_held(&self) -> impl Iterator<Item = (&Name, &Held)> {
+        self.held.iter()
+    }
+
+    /// Everything that is wanted by name and not live, and whether it is known not to be there.
+    pub(super) fn absent(&self) -> impl Iterator<Item = (&Name, bool)> {
+        let absent = self.names.iter().filter(|(name, _)| !self.held.contains_key(*name));
+        absent.map(|(name, wanted)| (name, wanted.is_missing))
     }
 
     pub(super) fn want(&mut self, name: &Name, patience: Option<Duration>) {
@@ -86,7 +98,7 @@ impl Subscription {
             wanted.patience = patience;
             return;
         }
-        self.names.insert(Arc::clone(name), Wanted { patience, until: None });
+        self.names.insert(Arc::clone(name), Wanted { patience, is_missing: false, until: None });
         self.on_stream.dropped.remove(name);
         self.on_stream.unasked.insert(Arc::clone(name));
     }
@@ -99,6 +111,7 @@ impl Subscription {
         // With a wildcard the server says whether it goes or stays ("Unsubscribing from Resources").
         if !self.wildcard {
             self.release(kind, &name, timers);
+            self.refusals.forget(&name);
         }
         if !self.on_stream.unasked.remove(&name) {
             self.on_stream.dropped.insert(name);
@@ -109,6 +122,7 @@ impl Subscription {
     pub(super) fn asked(&mut self, kind: ResourceKind, now: Instant, timers: &mut Timers) {
         for name in std::mem::take(&mut self.on_stream.unasked) {
             let Some(wanted) = self.names.get_mut(&name).filter(|_| !self.held.contains_key(&name)) else { continue };
+            wanted.is_missing = false;
             wanted.until = wanted.patience.map(|patience| now + patience);
             timers.extend(wanted.until.map(|until| (until, kind, name)));
         }
@@ -158,6 +172,7 @@ impl Subscription {
                 .collect();
             gone = self.held.keys().filter(|name| !present.contains(name)).cloned().collect();
             gone.sort_unstable();
+            self.refusals.retain(|name| present.contains(name));
         }
         let mut resources = Vec::new();
         let mut offered = Vec::new();
@@ -179,7 +194,10 @@ impl Subscription {
                 }
             }
             let (Some(body), Some(digest)) = (item.body, digest) else { continue };
-            offered.push((Arc::clone(&item.name), Held { version: Arc::clone(&item.version), digest, expires }));
+            offered.push((
+                Arc::clone(&item.name),
+                Held { version: Arc::clone(&item.version), since: now, digest, expires },
+            ));
             resources.push(Incoming { name: item.name, version: item.version, body });
         }
         gone.retain(|name| self.remove(kind, name, timers));
@@ -214,6 +232,7 @@ impl Subscription {
             }
             self.stop_waiting(kind, &name, timers);
             self.release(kind, &name, timers);
+            self.refusals.forget(&name);
             // Judging took so long that it is over already: said at once, by the timer.
             timers.extend(held.expires.map(|expires| (expires.max(now), kind, Arc::clone(&name))));
             let expires = held.expires.map(|expires| expires.max(now));
@@ -226,10 +245,13 @@ impl Subscription {
         let is_over = |at: &mut Instant| *at <= now;
         if self.held.get_mut(name).and_then(|held| held.expires.as_mut()).is_some_and(is_over) {
             self.held.remove(name);
+            self.is_not_there(name);
             return Some(Why::Expired);
         }
         let wanted = self.names.get_mut(name)?;
-        wanted.until.take_if(is_over).map(|_| Why::NeverCame)
+        wanted.until.take_if(is_over)?;
+        self.is_not_there(name);
+        Some(Why::NeverCame)
     }
 
     fn is_wanted(&self, item: &Item) -> bool {
@@ -240,7 +262,16 @@ impl Subscription {
 
     /// Whether anybody has to hear that `name` is gone: it is live, or it was waited for.
     fn remove(&mut self, kind: ResourceKind, name: &Name, timers: &mut Timers) -> bool {
+        self.refusals.forget(name);
+        self.is_not_there(name);
         self.release(kind, name, timers) | self.stop_waiting(kind, name, timers)
+    }
+
+    /// Until it is asked for anew.
+    fn is_not_there(&mut self, name: &Name) {
+        if let Some(wanted) = self.names.get_mut(name) {
+            wanted.is_missing = true;
+        }
     }
 
     fn release(&mut self, kind: ResourceKind, name: &Name, timers: &mut Timers) -> bool {

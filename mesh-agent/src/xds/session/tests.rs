@@ -3,6 +3,7 @@
 
 mod delta;
 mod faults;
+mod known;
 mod sotw;
 mod time;
 
