@@ -10,6 +10,8 @@ mod client;
 mod extension;
 #[path = "xds/faults.rs"]
 mod faults;
+#[path = "xds/files.rs"]
+mod files;
 #[path = "xds/on_demand.rs"]
 mod on_demand;
 #[path = "xds/rig.rs"]

@@ -12,7 +12,6 @@ mod memory;
 mod parties;
 mod sockets;
 
-use std::collections::HashMap;
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -26,17 +25,15 @@ use crate::drain::{self, Outcome, Signals, Trigger};
 use crate::kernel::pin;
 use crate::model::config::{Accelerated, Config};
 use crate::model::flow::Pod;
-use crate::model::listener::FilterChain;
-use crate::model::management::ConfigSource;
+use crate::model::management::{ConfigSource, Origin};
 use crate::model::resource::Resource;
-use crate::model::resource::ResourceKind;
 use crate::model::service::ByKernel;
 use crate::model::workload::Workload;
 use crate::pod::{Limits, Mesh, MeshError, Options};
 use crate::proxy::{Command, DataThreads, Entry, EntryKey, ServerFirst, ThreadError, Tools};
 use crate::rollout::Rollout;
 use crate::settings;
-use crate::snapshot::{Change, Need, Rejected};
+use crate::snapshot::{Applied, Change, Need, Rejected};
 use crate::telemetry::{KernelCounter, Telemetry};
 use crate::transport;
 
@@ -106,27 +103,16 @@ pub fn check(config: &Config) -> Result<(), AppError> {
     start(&mut Demands::start(config).0, config).map(drop)
 }
 
-/// Makes the file's configuration live. Everything must be there, unless something may come from elsewhere: what is wanted of that.
+/// Makes the file's configuration live. Everything must be there, unless it may come from elsewhere: what is wanted of that.
 fn start(rollout: &mut Rollout, config: &Config) -> Result<Vec<(Need, ConfigSource)>, AppError> {
-    if config.dynamic.as_ref().is_some_and(|dynamic| dynamic.ads.is_some()) {
-        let applied = rollout.change(written(config), &mut None::<Mesh>);
-        return if applied.rejected.is_empty() {
-            Ok(applied.wanted)
-        } else {
-            Err(AppError::Rejected(applied.rejected))
-        };
-    }
-    let rejected = rollout.apply(config, &HashMap::new(), &mut None::<Mesh>);
+    let Applied { rejected, wanted, .. } = rollout.change(written(config), &mut None::<Mesh>);
     if !rejected.is_empty() {
         return Err(AppError::Rejected(rejected));
     }
-    let waiting = rollout.builder().waiting().map(|(.., need)| need.clone()).next();
-    // What has a default is not waited for.
-    let chains = config.listeners.iter().flat_map(|listener| listener.all_chains());
-    let name = chains.flat_map(FilterChain::extensions).next().map(|asked| Arc::clone(asked.name));
-    match waiting.or(name.map(|name| Need { kind: ResourceKind::Extension, name })) {
-        Some(need) => Err(AppError::NoSource(need)),
-        None => Ok(Vec::new()),
+    let has_server = config.dynamic.as_ref().is_some_and(|dynamic| dynamic.ads.is_some());
+    match wanted.iter().find(|(_, source)| source.origin == Origin::Server && !has_server) {
+        Some((need, _)) => Err(AppError::NoSource(need.clone())),
+        None => Ok(wanted),
     }
 }
 

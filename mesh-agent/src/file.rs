@@ -4,6 +4,7 @@
 //! configuration names. Every error is found in one run and names file, line, column and field.
 
 mod host;
+mod resources;
 pub(crate) mod yaml;
 
 #[cfg(test)]
@@ -16,6 +17,8 @@ use std::path::{Path, PathBuf};
 
 use crate::decode::{self, ConfigError, Decoded, MAX_ERRORS, Place, Problem};
 use crate::model::config::Config;
+
+pub use resources::resources;
 
 /// Largest file that is read.
 const MAX_FILE_BYTES: u64 = 32 << 20;
@@ -90,9 +93,12 @@ pub(crate) fn parse(
 }
 
 fn read(path: &Path) -> Result<String, Problem> {
+    text(File::open(path).map_err(Problem::Unreadable)?)
+}
+
+fn text(file: File) -> Result<String, Problem> {
     let mut bytes = Vec::new();
     // One byte more than allowed, to tell a file that is too large, or endless.
-    let file = File::open(path).map_err(Problem::Unreadable)?;
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(Problem::Unreadable)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(Problem::TooMuch { what: "large", limit: format!("{} MiB", MAX_FILE_BYTES >> 20) });

@@ -2,20 +2,13 @@
 //!
 //! The order is always the same: the kernel forgets what is removed, the proxy swaps its snapshot, the kernel learns what is
 //! new. So the kernel never sends a connection to the agent that the proxy does not know. What the kernel can do alone is derived
-//! from the very snapshot that the proxy gets ([`crate::tier`]). With a configuration from a file, listeners and clusters stay as
-//! they are, and only endpoints change.
+//! from the very snapshot that the proxy gets ([`crate::tier`]).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::model::cluster::Cluster;
-use crate::model::config::Config;
 use crate::model::management::ConfigSource;
-use crate::model::name::ClusterName;
 use crate::model::service::{ByKernel, Shortcuts};
-use crate::snapshot::{
-    Applied, Builder, Change, Clock, ClusterSlot, EndpointSet, Publisher, Reader, Rejected, Snapshot,
-};
+use crate::snapshot::{Applied, Builder, Change, Clock, ClusterSlot, Publisher, Reader, Snapshot};
 use crate::tier::{Follower, Step};
 
 /// Builds snapshots and publishes them.
@@ -32,20 +25,6 @@ impl Rollout {
     #[must_use]
     pub fn on_demand(clusters: ConfigSource, clock: Clock) -> Self {
         Self { builder: Builder::default().on_demand(clusters, clock), ..Self::default() }
-    }
-
-    /// Makes a whole configuration live. What is rejected is left out; the rest goes live.
-    pub fn apply(
-        &mut self,
-        config: &Config,
-        resolved: &HashMap<ClusterName, Arc<EndpointSet>>,
-        kernel: &mut dyn Shortcuts,
-    ) -> Vec<Rejected> {
-        let clusters: &[Arc<Cluster>] = &config.clusters;
-        let (mut snapshot, mut rejected) = self.builder.build(&config.listeners, clusters, resolved);
-        rejected.extend(self.builder.add_udp(&mut snapshot, &config.udp_listeners));
-        self.go_live(snapshot, None, kernel);
-        rejected
     }
 
     /// Takes changes in, and makes live at once whatever can be.

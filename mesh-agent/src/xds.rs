@@ -1,7 +1,8 @@
-//! xDS v3: the client of a management server.
+//! xDS v3: the client of a management server, and the reader of files that stand for one.
 //!
 //! ```text
 //! client (gRPC, bytes) <-> session (the protocol, without sockets or clock) -> deliveries -> store, rollout
+//! files (watched) ---------------------------------------------------------> deliveries -/
 //! ```
 //!
 //! [`session`] knows the rules of the protocol and nothing of its transport, so each rule is tested without either. What is in a
@@ -9,6 +10,7 @@
 
 pub mod client;
 pub mod delivery;
+pub mod files;
 pub mod identity;
 mod message;
 pub mod session;

@@ -1,10 +1,10 @@
-//! What the admin interface says of the management server, in JSON. The command line reads the same type back.
+//! What the admin interface says of the management server and of files of resources, in JSON. The command line reads the same type back.
 
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::management::{KindStanding, OnDemand, Standing};
+use crate::model::management::{FileStanding, KindStanding, OnDemand, Standing};
 use crate::model::resource::ResourceKind;
 
 /// `/config`.
@@ -24,6 +24,22 @@ pub struct ConfigView {
     pub kinds: Vec<KindView>,
     /// What is there because somebody needs it, if that is how it comes.
     pub on_demand: Option<OnDemandView>,
+    /// Whether there is a server to be asked at all.
+    pub asks_server: bool,
+    /// Files of resources.
+    pub files: Vec<FileView>,
+}
+
+/// A file of resources. Its version is that of the last content that could be read, its updates are all there were.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileView {
+    /// The file.
+    pub path: String,
+    /// What it holds, and how it stands with that.
+    #[serde(flatten)]
+    pub kind: KindView,
+    /// Why its changes are not noticed, if they are not.
+    pub unwatched: Option<String>,
 }
 
 /// What comes on demand.
@@ -64,13 +80,19 @@ pub struct KindView {
 
 impl ConfigView {
     pub(super) fn of(standing: Standing, now: SystemTime) -> Self {
-        let Standing { server, since, streams, failures, last_failure, kinds, on_demand, .. } = standing;
+        let Standing { server, since, streams, failures, last_failure, kinds, on_demand, asks_server, files, .. } =
+            standing;
         let kinds = kinds.into_iter().map(|(kind, it)| KindView::of(kind, it, now)).collect();
         let on_demand = on_demand.map(|OnDemand { clusters, routes, warming, missing, cold, expired, .. }| {
             OnDemandView { clusters, routes, warming, missing, cold, expired }
         });
         let since_ms = since.map(|since| age(since, now));
-        Self { server, since_ms, streams, failures, last_failure, kinds, on_demand }
+        let files = files.into_iter().map(|FileStanding { path, kind, standing, unwatched }| {
+            let (path, kind) = (path.display().to_string(), KindView::of(kind, standing, now));
+            FileView { path, kind, unwatched }
+        });
+        let files = files.collect();
+        Self { server, since_ms, streams, failures, last_failure, kinds, on_demand, asks_server, files }
     }
 }
 

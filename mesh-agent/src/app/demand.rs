@@ -50,7 +50,7 @@ impl Demands {
     pub(super) fn start(config: &Config) -> (Rollout, Option<Self>) {
         let source = config.dynamic.as_ref().and_then(|dynamic| dynamic.clusters.as_ref());
         let (Some(ttl), Some(source)) = (config.mesh.on_demand, source) else { return (Rollout::default(), None) };
-        let ConfigSource { initial_fetch_timeout } = source;
+        let ConfigSource { initial_fetch_timeout, .. } = source;
         let patience = initial_fetch_timeout.unwrap_or(LONGEST).min(LONGEST);
         let (asker, asked) = asking(patience);
         let clock = Clock::default();

@@ -1,13 +1,14 @@
-//! What comes from a management server goes live here: its deliveries become changes for the rollout, and what becomes of those
-//! becomes the reply.
+//! What comes from a management server, or from files of resources, goes live here: deliveries become changes for the rollout, and what
+//! becomes of those becomes the reply.
 //!
-//! [`update`] has what a response means, [`patience`] what is waited for and for how long.
+//! [`update`] has what a response means, [`patience`] what is waited for and for how long, [`sources`] who is asked for what.
 
 mod patience;
+mod sources;
 mod update;
 
 use std::io;
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 
 use tokio::time::Instant;
 
@@ -16,20 +17,20 @@ use crate::app::live::Live;
 use crate::model::config::Config;
 use crate::model::management::{ConfigSource, KnownResources, Standing};
 use crate::model::resource::{Resource, ResourceKind};
-use crate::protobuf;
 use crate::rollout::Rollout;
 use crate::snapshot::{Applied, Change, Need};
-use crate::xds::client::Client;
-use crate::xds::delivery::{Delivery, News, Reply, Want};
+use crate::xds::delivery::{Delivery, News, Want};
+use crate::xds::files::Finding;
 use crate::xds::identity;
 use crate::xds::session::{Missing, Why};
 use patience::Patience;
-use update::{Limits, Update, want};
+use sources::Sources;
+use update::{Limits, Outcome, Update, want};
 
-/// Brings what a management server sends.
+/// Brings what does not stand in the agent's own file.
 #[derive(Debug)]
 pub(super) struct Dynamic {
-    client: Client<Resource>,
+    sources: Sources,
     limits: Limits,
     patience: Patience,
 }
@@ -37,31 +38,35 @@ pub(super) struct Dynamic {
 /// Something to be made live.
 #[derive(Debug)]
 pub(super) enum Event {
+    /// From the management server.
     Delivery(Delivery<Resource>),
+    /// From a file.
+    Finding(Finding<Resource>),
     /// Time has passed.
     Late,
 }
 
 impl Dynamic {
-    /// Starts the client, if the configuration has something to be asked for. `wanted` is what the file's own resources need.
+    /// Starts asking, if the configuration has something to be asked for. `wanted` is what the file's own resources need.
     pub(super) fn start(config: &Config, wanted: Vec<(Need, ConfigSource)>) -> io::Result<Option<Self>> {
-        let Some(dynamic) = &config.dynamic else { return Ok(None) };
-        let Some(ads) = &dynamic.ads else { return Ok(None) };
-        let all = [(ResourceKind::Cluster, &dynamic.clusters), (ResourceKind::Listener, &dynamic.listeners)];
+        if config.dynamic.is_none() && wanted.is_empty() {
+            return Ok(None);
+        }
+        let dynamic = config.dynamic.clone().unwrap_or_default();
+        let all = [(ResourceKind::Cluster, dynamic.clusters), (ResourceKind::Listener, dynamic.listeners)];
         let mut wants = Vec::new();
         let mut patience = Patience::default();
         for (kind, source) in all {
             // On demand, clusters are asked for by name.
             let by_name = kind == ResourceKind::Cluster && config.mesh.on_demand.is_some();
-            if let Some(ConfigSource { initial_fetch_timeout }) = source.as_ref().filter(|_| !by_name) {
-                wants.push(Want::All(kind));
-                patience.await_first(kind, *initial_fetch_timeout);
+            if let Some(ConfigSource { origin, initial_fetch_timeout }) = source.filter(|_| !by_name) {
+                wants.push((origin, Want::All(kind)));
+                patience.await_first(kind, initial_fetch_timeout);
             }
         }
         wants.extend(wanted.into_iter().map(want));
-        let decode = |kind, bytes: &[u8]| protobuf::resource(kind, bytes).map_err(|refusal| refusal.to_string());
-        let client = Client::start(ads.clone(), identity::encode(&config.node), &wants, decode)?;
-        Ok(Some(Self { client, limits: Limits::of(config), patience }))
+        let sources = Sources::start(dynamic.ads, identity::encode(&config.node), wants)?;
+        Ok(Some(Self { sources, limits: Limits::of(config), patience }))
     }
 
     /// Whether the start is still to wait: for a first response, or for what has come and is not live yet.
@@ -73,7 +78,7 @@ impl Dynamic {
     pub(super) async fn next(&mut self) -> Event {
         let late = self.patience.deadline();
         tokio::select! {
-            delivery = self.client.next() => Event::Delivery(delivery),
+            event = self.sources.next() => event,
             () = tokio::time::sleep_until(late.unwrap_or_else(Instant::now)), if late.is_some() => Event::Late,
         }
     }
@@ -82,9 +87,14 @@ impl Dynamic {
     pub(super) fn take(&mut self, event: Event, live: &mut Live) {
         match event {
             Event::Delivery(Delivery { news, reply }) => {
-                let answer = self.news(news, live);
+                let outcome = self.news(news, live);
                 self.patience.changed();
-                self.client.reply(reply, answer);
+                self.sources.reply(reply, outcome);
+            }
+            Event::Finding(Finding { news, refused }) => {
+                let outcome = self.news(news, live);
+                self.patience.changed();
+                self.sources.answer(refused, outcome);
             }
             Event::Late => {
                 let late = self.patience.late();
@@ -96,11 +106,11 @@ impl Dynamic {
         }
     }
 
-    fn follow(&self, applied: Applied) {
-        self.client.wish(update::follow(applied, &[]).wishes);
+    fn follow(&mut self, applied: Applied) {
+        self.sources.wish(update::follow(applied, &[]).wishes);
     }
 
-    fn news(&mut self, news: News<Resource>, live: &mut Live) -> Reply {
+    fn news(&mut self, news: News<Resource>, live: &mut Live) -> Outcome {
         match news {
             News::Update { kind, changed, removed, refused, version } => {
                 tracing::debug!(%kind, version, changed = changed.len(), removed = removed.len(), "update");
@@ -117,29 +127,29 @@ impl Dynamic {
     }
 }
 
-/// Reads how it stands with the management server.
+/// Reads how it stands with the management server and with files.
 pub(super) fn standing(
     dynamic: &Option<Dynamic>,
     demands: &Option<Demands>,
 ) -> Box<dyn Fn() -> Option<Standing> + Send + Sync> {
-    let status = dynamic.as_ref().map(|dynamic| Arc::clone(dynamic.client.status()));
+    let read = dynamic.as_ref().map(|dynamic| dynamic.sources.standing());
     let demands = demands.as_ref().map(Demands::standing);
     Box::new(move || {
         let on_demand = demands.as_ref().map(|standing| *standing.lock().unwrap_or_else(PoisonError::into_inner));
-        status.as_ref().map(|status| Standing { on_demand, ..status.view() })
+        read.as_ref().map(|read| Standing { on_demand, ..read() })
     })
 }
 
-/// Reads what the management server sent.
+/// Reads what came and is live, and what was refused or has not come.
 pub(super) fn known(dynamic: &Option<Dynamic>) -> Box<dyn Fn() -> KnownResources + Send + Sync> {
     match dynamic {
-        Some(dynamic) => Box::new(dynamic.client.known()),
+        Some(dynamic) => Box::new(dynamic.sources.known()),
         None => Box::new(KnownResources::default),
     }
 }
 
-/// Something became live, or is not wanted any longer, without the server having said anything: it may have to hear.
-pub(super) fn follow(dynamic: &Option<Dynamic>, applied: Applied) {
+/// Something became live, or is not wanted any longer, without anybody having sent anything: they may have to hear.
+pub(super) fn follow(dynamic: &mut Option<Dynamic>, applied: Applied) {
     if let Some(dynamic) = dynamic {
         dynamic.follow(applied);
     }

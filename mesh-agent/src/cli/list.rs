@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::admin::{self, ConfigView, OnDemandView, WorkloadView};
+use crate::admin::{self, ConfigView, FileView, KindView, OnDemandView, WorkloadView};
 use crate::cli::table::{Table, age, size};
 use crate::cli::{Failure, print};
 use crate::settings::Query;
@@ -69,7 +69,7 @@ pub(super) fn connections(query: &Query) -> Result<(), Failure> {
     })
 }
 
-/// Prints how the running agent stands with its management server.
+/// Prints how the running agent stands with its management server, and with files of resources.
 pub(super) fn config(query: &Query) -> Result<(), Failure> {
     let socket = &query.admin.socket;
     if query.format.json {
@@ -80,6 +80,7 @@ pub(super) fn config(query: &Query) -> Result<(), Failure> {
     };
     let since = view.since_ms.map(age).unwrap_or_default();
     let mut text = match &view.server {
+        None if !view.asks_server => String::new(),
         Some(server) => format!("server {server}, for {since}; stream number {}\n", view.streams),
         None if view.streams == 0 => "no server has been reached yet\n".to_owned(),
         None => format!("no server for {since}; what is live stays\n"),
@@ -93,19 +94,35 @@ pub(super) fn config(query: &Query) -> Result<(), Failure> {
              {cold} clusters cold; {expired} let go so far\n"
         ));
     }
-    let mut table = Table::new(&["KIND", "VERSION", "AGE", "RESOURCES", "UPDATES", "REFUSED", "LAST-REFUSAL"]);
-    for kind in view.kinds {
-        table.line(vec![
-            kind.service,
-            kind.version,
-            kind.age_ms.map(age).unwrap_or_default(),
-            kind.resources.to_string(),
-            kind.updates.to_string(),
-            kind.refused.to_string(),
-            kind.refusal.unwrap_or_default(),
-        ]);
+    if view.asks_server {
+        let mut table = Table::new(&KIND);
+        view.kinds.into_iter().for_each(|kind| table.line(columns(kind)));
+        text.push_str(&table.render());
     }
-    print(&(text + &table.render()))
+    if !view.files.is_empty() {
+        let mut table = Table::new(&[&["FILE"][..], &KIND].concat());
+        for FileView { path, kind, unwatched } in view.files {
+            let refusals = [kind.refusal.clone(), unwatched.map(|why| format!("changes are not noticed: {why}"))];
+            let refusal = Some(refusals.into_iter().flatten().collect::<Vec<_>>().join("; "));
+            table.line([vec![path], columns(KindView { refusal, ..kind })].concat());
+        }
+        text.push_str(&table.render());
+    }
+    print(&text)
+}
+
+const KIND: [&str; 7] = ["KIND", "VERSION", "AGE", "RESOURCES", "UPDATES", "REFUSED", "LAST-REFUSAL"];
+
+fn columns(kind: KindView) -> Vec<String> {
+    vec![
+        kind.service,
+        kind.version,
+        kind.age_ms.map(age).unwrap_or_default(),
+        kind.resources.to_string(),
+        kind.updates.to_string(),
+        kind.refused.to_string(),
+        kind.refusal.unwrap_or_default(),
+    ]
 }
 
 /// A name, or what kind of nameless thing it is.

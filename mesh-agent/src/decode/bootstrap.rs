@@ -17,6 +17,7 @@ use crate::decode::node::Node;
 use crate::decode::problem::{ConfigError, Problem};
 use crate::decode::unique::Unique;
 use crate::model::config::Config;
+use crate::model::management::Origin;
 
 const BOOTSTRAP: &str = "envoy.config.bootstrap.v3.Bootstrap";
 const STATIC_RESOURCES: &str = "envoy.config.bootstrap.v3.Bootstrap.StaticResources";
@@ -57,10 +58,12 @@ fn whole(fields: &Fields<'_>, context: &Context) -> Option<Config> {
     });
     let by_static = context.wanted_clusters.take();
     config.dynamic = fields.message("dynamic_resources", DYNAMIC, |fields| dynamic(fields, context, &config.clusters));
+    let clusters = config.dynamic.as_ref().and_then(|dynamic| dynamic.clusters.as_ref());
     if let Some(place) = context.asks_for_clusters.take()
-        && config.dynamic.as_ref().is_none_or(|dynamic| dynamic.clusters.is_none())
+        && clusters.is_none_or(|source| source.origin != Origin::Server)
     {
-        context.report(place, Problem::Rule("there is nobody to ask: dynamic_resources.cds_config is needed with it"));
+        const NOBODY: &str = "there is nobody to ask: dynamic_resources.cds_config is needed with it, from ads";
+        context.report(place, Problem::Rule(NOBODY));
     }
     // What the file refers to may come from elsewhere, if clusters do. A management server can't.
     let may_come = config.dynamic.as_ref().is_some_and(|dynamic| dynamic.clusters.is_some());

@@ -10,7 +10,7 @@ use crate::decode::kind::Kind;
 use crate::decode::management::{CONFIG_SOURCE, config_source};
 use crate::decode::tls::{SSL, ssl};
 use crate::model::cluster::{Cluster, Discovery, UpstreamProtocol};
-use crate::model::management::{Dynamic, Management, Server, Token};
+use crate::model::management::{Dynamic, Management, Origin, Server, Token};
 use crate::model::name::ClusterName;
 
 pub(crate) const DYNAMIC: &str = "envoy.config.bootstrap.v3.Bootstrap.DynamicResources";
@@ -38,7 +38,8 @@ pub(crate) fn dynamic(fields: &Fields<'_>, context: &Context, clusters: &[Arc<Cl
         fields.refuse(later, "resources are named by plain names");
     }
     let has_ads = fields.get("ads_config", &Kind::Message(API)).is_some();
-    if !has_ads && (dynamic.clusters.is_some() || dynamic.listeners.is_some()) {
+    let mut sources = dynamic.clusters.iter().chain(&dynamic.listeners);
+    if !has_ads && sources.any(|source| source.origin == Origin::Server) {
         fields.missing("ads_config");
     }
     Some(dynamic)

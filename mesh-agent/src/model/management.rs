@@ -1,8 +1,10 @@
-//! Where resources come from that are not in the file (`Bootstrap.dynamic_resources`), and how to talk to who has them.
+//! Where resources come from that are not in the agent's own file (`Bootstrap.dynamic_resources`), and how to talk to who has them.
 
 mod known;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::model::resource::ResourceKind;
@@ -20,11 +22,31 @@ pub struct Dynamic {
     pub listeners: Option<ConfigSource>,
 }
 
-/// `envoy.config.core.v3.ConfigSource`: always the one management server (`ads`).
+/// `envoy.config.core.v3.ConfigSource`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigSource {
+    /// Who has them.
+    pub origin: Origin,
     /// How long their first coming is waited for; for ever if `None`. Envoy's default: 15 s.
     pub initial_fetch_timeout: Option<Duration>,
+}
+
+/// Who has resources that are not written in the agent's own file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// `ads`: the one management server.
+    Server,
+    /// `path_config_source`: a file of their own.
+    File(Arc<FileSource>),
+}
+
+/// `envoy.config.core.v3.PathConfigSource`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileSource {
+    /// The file, a discovery response in YAML or JSON.
+    pub path: PathBuf,
+    /// `watched_directory`: whatever is moved into this folder may be another version of the file, as when it is reached by a link.
+    pub watched: Option<PathBuf>,
 }
 
 /// `envoy.config.core.v3.ApiConfigSource`.
@@ -83,6 +105,23 @@ pub struct Standing {
     pub kinds: BTreeMap<ResourceKind, KindStanding>,
     /// What is there because somebody needs it, if that is how it comes.
     pub on_demand: Option<OnDemand>,
+    /// Whether there is a server to be asked at all.
+    pub asks_server: bool,
+    /// Files of resources, in order.
+    pub files: Vec<FileStanding>,
+}
+
+/// How it stands with a file of resources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileStanding {
+    /// The file.
+    pub path: PathBuf,
+    /// What it holds.
+    pub kind: ResourceKind,
+    /// How it stands with that.
+    pub standing: KindStanding,
+    /// Why its changes are not noticed, if they are not.
+    pub unwatched: Option<String>,
 }
 
 /// How it stands with what comes on demand, at one moment.

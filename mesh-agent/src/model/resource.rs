@@ -154,6 +154,24 @@ impl Resource {
     }
 }
 
+/// What a file of resources says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contents<R> {
+    /// `version_info`.
+    pub version: String,
+    /// What it holds, in order.
+    pub resources: Vec<Entry<R>>,
+}
+
+/// One resource of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry<R> {
+    /// Its name, if it can be read.
+    pub name: Option<Arc<str>>,
+    /// The resource, or a line that says what is wrong with it and where.
+    pub resource: Result<R, String>,
+}
+
 const TYPE_URL: &str = "type.googleapis.com/";
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use crate::model::cluster::Cluster;
 use crate::model::extension::Extension;
 use crate::model::listener::{Listener, UdpListener};
-use crate::model::management::ConfigSource;
+use crate::model::management::{ConfigSource, Origin};
 use crate::model::name::{ClusterName, ListenerName, RouteConfigName};
 use crate::model::resource::{Resource, ResourceKind};
 use crate::route::RouteTable;
@@ -72,8 +72,8 @@ pub struct Applied {
     pub clusters: Option<Vec<ClusterSlot>>,
     /// What is needed from now on, and where it is to be had.
     pub wanted: Vec<(Need, ConfigSource)>,
-    /// What is not needed any longer.
-    pub unwanted: Vec<Need>,
+    /// What is not needed any longer from there.
+    pub unwanted: Vec<(Need, Origin)>,
     /// What does not fit among the others.
     pub rejected: Vec<Rejected>,
     /// Chains that no listener has any longer: to be told so when the snapshot is live.
@@ -112,8 +112,8 @@ struct Round {
     is_changed: bool,
     listeners_changed: bool,
     clusters: Vec<ClusterSlot>,
-    /// Needs that came or went, and whether each had been wanted before.
-    touched: BTreeMap<Need, bool>,
+    /// Needs that came or went, and who had been asked for each before.
+    touched: BTreeMap<Need, Option<Origin>>,
     rejected: Vec<Rejected>,
     superseded: Vec<Arc<HttpChain>>,
     ready: Vec<Waiter>,
@@ -172,12 +172,13 @@ impl Builder {
             self.listeners = Arc::new(self.index_listeners());
         }
         let mut applied = Applied { rejected: round.rejected, superseded: round.superseded, ..Applied::default() };
-        for (need, was_wanted) in round.touched {
-            match (was_wanted, self.source(&need)) {
-                (false, Some(source)) => applied.wanted.push((need, source)),
-                (true, None) => applied.unwanted.push(need),
-                _ => {}
+        for (need, before) in round.touched {
+            let now = self.source(&need);
+            if before.as_ref() == now.as_ref().map(|source| &source.origin) {
+                continue;
             }
+            applied.unwanted.extend(before.map(|origin| (need.clone(), origin)));
+            applied.wanted.extend(now.map(|source| (need, source)));
         }
         applied.clusters = (!round.listeners_changed).then_some(round.clusters);
         applied.snapshot = (round.is_changed || round.listeners_changed).then(|| self.snapshot());

@@ -64,6 +64,26 @@ pub enum Rejected {
         /// The type that would fit.
         fits: &'static str,
     },
+    /// Its endpoints come from another source than another cluster's of the same name.
+    #[error(
+        "cluster {cluster}: another cluster has endpoints {endpoints} from another source; write another service_name"
+    )]
+    EndpointsElsewhere {
+        /// The cluster that was left out.
+        cluster: ClusterName,
+        /// The endpoints' name.
+        endpoints: Arc<str>,
+    },
+    /// What it asks for by name comes from another source elsewhere.
+    #[error("listener {listener}: {} {name} is wanted from two sources", kind.noun())]
+    TwoSources {
+        /// The listener that was left out.
+        listener: ListenerName,
+        /// What it asks for.
+        kind: ResourceKind,
+        /// Its name.
+        name: Arc<str>,
+    },
     /// The weights of its clusters do not fit.
     #[error("listener {listener}: the cluster weights sum to zero or overflow")]
     Weights {
@@ -79,7 +99,9 @@ impl Rejected {
         match self {
             Self::RouteConfig { name, .. } => (ResourceKind::Route, name.as_str()),
             Self::ExtensionType { name, .. } => (ResourceKind::Extension, name),
+            Self::EndpointsElsewhere { cluster, .. } => (ResourceKind::Cluster, cluster.as_str()),
             Self::NoSuchCluster { listener, .. }
+            | Self::TwoSources { listener, .. }
             | Self::Routes { listener, .. }
             | Self::AddressTaken { listener, .. }
             | Self::Family { listener, .. }

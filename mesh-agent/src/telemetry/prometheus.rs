@@ -1,11 +1,12 @@
 //! The Prometheus text format, version 0.0.4.
 
+use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::model::figures::Figures;
-use crate::model::management::{OnDemand, Standing};
+use crate::model::management::{FileStanding, OnDemand, Standing};
 use crate::telemetry::edge::{Destination, EdgeTotals, Source};
 use crate::telemetry::view::CLASSES;
 use crate::telemetry::{KernelCounter, Protocol, Telemetry};
@@ -32,7 +33,12 @@ pub(super) fn render(telemetry: &Telemetry) -> String {
         figures(&mut text, &read());
     }
     if let Some(standing) = telemetry.management.get().and_then(|read| read()) {
-        management(&mut text, &standing);
+        if standing.asks_server {
+            management(&mut text, &standing);
+        }
+        if !standing.files.is_empty() {
+            files(&mut text, &standing.files);
+        }
         if let Some(now) = &standing.on_demand {
             on_demand(&mut text, telemetry, now);
         }
@@ -62,6 +68,27 @@ fn management(text: &mut Text, standing: &Standing) {
     for (labels, it) in kinds() {
         let at = it.at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok()).unwrap_or_default();
         text.sample("xds_last_update_timestamp_seconds", &labels, at.as_secs());
+    }
+}
+
+/// Summed by kind: there may be a file for each of thousands of clusters.
+fn files(text: &mut Text, files: &[FileStanding]) {
+    let mut sums: BTreeMap<&str, [u64; 4]> = BTreeMap::new();
+    for FileStanding { kind, standing, unwatched, .. } in files {
+        let bad = u64::from(standing.refusal.is_some() || unwatched.is_some());
+        let sum = sums.entry(kind.service()).or_default();
+        let held = standing.held as u64;
+        sum.iter_mut().zip([standing.updates, standing.refused, held, bad]).for_each(|(sum, more)| *sum += more);
+    }
+    let families = [
+        ("xds_file_updates_total", "counter", "Versions of files of resources that were read, by kind of resource."),
+        ("xds_file_refused_total", "counter", "Versions of files in which something was refused."),
+        ("xds_file_resources", "gauge", "Resources of files that are live, or wait for what they refer to."),
+        ("xds_files_bad", "gauge", "Files that cannot be read or watched now, or in which something is refused."),
+    ];
+    for (index, (name, kind, help)) in families.into_iter().enumerate() {
+        text.family(name, kind, help);
+        sums.iter().for_each(|(service, sums)| text.sample(name, &[("kind", *service)], sums[index]));
     }
 }
 

@@ -31,7 +31,7 @@ use stream::{Stream, StreamError};
 pub struct Client<R> {
     deliveries: mpsc::Receiver<Delivery<R>>,
     status: Arc<Status>,
-    wishes: Arc<Wishes>,
+    wishes: Arc<Wishes<Wish>>,
     session: Arc<Mutex<Session>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -129,7 +129,7 @@ struct Running<R> {
     decode: Decode<R>,
     sender: mpsc::Sender<Delivery<R>>,
     status: Arc<Status>,
-    wishes: Arc<Wishes>,
+    wishes: Arc<Wishes<Wish>>,
     /// The last failure that was logged: one that goes on is not news.
     told: String,
 }

@@ -11,7 +11,6 @@ use harness::envoy::Envoy;
 use super::model::MAIN_PORT;
 use super::probe::{Outcome, Prober};
 use super::server::{Node, Push, Refusal, Server};
-use crate::setup::bootstrap;
 
 /// Both, running. Who is named first is Envoy.
 pub(super) struct Pair {
@@ -32,9 +31,9 @@ impl Pair {
         let nodes = ["envoy", "agent"].map(|id| Node { id: id.to_owned(), ip: own_address(0).ip() });
         let mut server = start(&nodes)?;
         server.push(first, &[])?;
-        let plane = server.address();
-        let mut envoy = Envoy::begin(&bootstrap("envoy", incremental, plane).to_string())?;
-        let agent = Options::no_kernel().start(bootstrap("agent", incremental, plane))?;
+        let [of_envoy, of_agent] = nodes.each_ref().map(|node| server.bootstrap(node, incremental));
+        let mut envoy = Envoy::begin(&of_envoy.to_string())?;
+        let agent = Options::no_kernel().start(of_agent)?;
         let mut prober = Prober::new()?;
         let begun = Instant::now();
         while prober.connect(nodes[0].at(MAIN_PORT)).is_err() {
@@ -47,6 +46,11 @@ impl Pair {
     /// Sends a change and waits for both: who refused what.
     pub(super) fn push(&mut self, push: &Push) -> anyhow::Result<Vec<Refusal>> {
         self.server.push(push, &self.nodes)
+    }
+
+    /// Whether nobody says what was refused.
+    pub(super) fn is_silent(&self) -> bool {
+        self.server.is_silent()
     }
 
     /// Asks both the same.

@@ -11,6 +11,7 @@ use harness::envoy::peers;
 use serde_json::{Value, json};
 
 use super::server::{Node, OWN, Push, Refusal, Server};
+use crate::setup::bootstrap;
 
 /// The running server. It is told what to send in lines of JSON, and answers each with one.
 pub(crate) struct Python {
@@ -51,8 +52,8 @@ impl Python {
 }
 
 impl Server for Python {
-    fn address(&self) -> SocketAddr {
-        self.address
+    fn bootstrap(&self, node: &Node, incremental: bool) -> Value {
+        bootstrap(&node.id, incremental, self.address)
     }
 
     fn push(&mut self, push: &Push, nodes: &[Node]) -> anyhow::Result<Vec<Refusal>> {

@@ -10,6 +10,8 @@ use harness::ads::plane::Plane;
 use harness::config::own_address;
 use serde_json::Value;
 
+use crate::setup::bootstrap;
+
 /// Stands in a resource for the address that a node's listeners have.
 pub(crate) const OWN: &str = "@own";
 
@@ -48,7 +50,13 @@ pub(crate) struct Refusal {
 
 /// A management server.
 pub(crate) trait Server {
-    fn address(&self) -> SocketAddr;
+    /// The configuration of a node that is fed by it.
+    fn bootstrap(&self, node: &Node, incremental: bool) -> Value;
+
+    /// Whether those that are fed have no way to answer.
+    fn is_silent(&self) -> bool {
+        false
+    }
 
     /// Sends a change, and waits until each of `nodes` has answered it and whatever it asked for in consequence.
     fn push(&mut self, push: &Push, nodes: &[Node]) -> anyhow::Result<Vec<Refusal>>;
@@ -76,8 +84,8 @@ impl Scripted {
 }
 
 impl Server for Scripted {
-    fn address(&self) -> SocketAddr {
-        self.plane.address()
+    fn bootstrap(&self, node: &Node, incremental: bool) -> Value {
+        bootstrap(&node.id, incremental, self.plane.address())
     }
 
     fn push(&mut self, push: &Push, nodes: &[Node]) -> anyhow::Result<Vec<Refusal>> {

@@ -1,4 +1,4 @@
-//! From the resources of one update to changes, and from what becomes of those to the reply.
+//! From the resources of one update to changes, and from what becomes of those to the reply and to further wishes.
 //!
 //! What stands in the agent's own file is refused here, and what has no room on this host; what does not fit among the others, the
 //! snapshot's builder refuses.
@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use crate::app::live::Live;
 use crate::model::config::Config;
-use crate::model::management::ConfigSource;
+use crate::model::management::{ConfigSource, Origin};
 use crate::model::resource::{Resource, ResourceKind};
 use crate::snapshot::{Applied, Change, Need};
-use crate::xds::delivery::{Reply, Want, Wish};
+use crate::xds::delivery::{Want, Wish};
 use crate::xds::session::{Fault, Name};
 
 /// What a response changes.
@@ -24,7 +24,16 @@ pub(super) struct Update {
     pub(super) refused: Vec<Name>,
 }
 
-/// What a server may not change.
+/// What became of an update.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    /// Resources of it that cannot go live.
+    pub(super) refused: Vec<Fault>,
+    /// What is wanted from now on, and what no longer, and of whom.
+    pub(super) wishes: Vec<(Origin, Wish)>,
+}
+
+/// What a server, or a file of resources, may not change.
 #[derive(Debug)]
 pub(super) struct Limits {
     /// What stands in the file.
@@ -46,7 +55,7 @@ impl Limits {
     }
 
     /// Makes an update live.
-    pub(super) fn update(&self, update: Update, live: &mut Live) -> Reply {
+    pub(super) fn update(&self, update: Update, live: &mut Live) -> Outcome {
         let Update { kind, changed, removed, refused: unreadable } = update;
         let mut refused = Vec::new();
         let mut changes = Vec::with_capacity(changed.len() + removed.len());
@@ -73,15 +82,15 @@ impl Limits {
             live.forget(kind, &name);
             changes.push(Change::Remove(kind, name));
         }
-        let mut reply = follow(live.change(changes), &offered);
+        let mut outcome = follow(live.change(changes), &offered);
         if kind == ResourceKind::Listener {
-            reply.refused.iter().filter_map(|fault| fault.name.as_ref()).for_each(|name| live.forget(kind, name));
+            outcome.refused.iter().filter_map(|fault| fault.name.as_ref()).for_each(|name| live.forget(kind, name));
         }
-        reply.refused.extend(refused);
-        for fault in &reply.refused {
+        outcome.refused.extend(refused);
+        for fault in &outcome.refused {
             tracing::warn!(%kind, refused = %fault, "refused; what was live under that name stays");
         }
-        reply
+        outcome
     }
 
     fn check(&self, kind: ResourceKind, name: &Name, resource: &Resource) -> Result<(), String> {
@@ -95,24 +104,25 @@ impl Limits {
     }
 }
 
-/// The reply to changes by an update of `offered`. What does not fit and is not of that update can only be told here.
-pub(super) fn follow(applied: Applied, offered: &[Name]) -> Reply {
-    let wanted = applied.wanted.into_iter().map(|wanted| Wish::For(want(wanted)));
-    let unwanted = applied.unwanted.into_iter().map(|need| Wish::Without(need.kind, need.name));
-    let mut reply = Reply { wishes: wanted.chain(unwanted).collect(), ..Reply::default() };
+/// What became of changes by an update of `offered`. What does not fit and is not of that update can only be told here.
+pub(super) fn follow(applied: Applied, offered: &[Name]) -> Outcome {
+    let unwanted = applied.unwanted.into_iter().map(|(need, origin)| (origin, Wish::Without(need.kind, need.name)));
+    let wanted = applied.wanted.into_iter().map(want).map(|(origin, want)| (origin, Wish::For(want)));
+    let mut outcome = Outcome { wishes: unwanted.chain(wanted).collect(), refused: Vec::new() };
     for rejected in applied.rejected {
         let (_, name) = rejected.resource();
         match offered.iter().find(|offered| &***offered == name) {
-            Some(name) => reply.refused.push(Fault { name: Some(Arc::clone(name)), text: rejected.to_string() }),
+            Some(name) => outcome.refused.push(Fault { name: Some(Arc::clone(name)), text: rejected.to_string() }),
             None => tracing::warn!(%rejected, "cannot go live"),
         }
     }
-    reply
+    outcome
 }
 
-/// What is needed, as a wish.
-pub(super) fn want((need, source): (Need, ConfigSource)) -> Want {
-    Want::One { kind: need.kind, name: need.name, patience: source.initial_fetch_timeout }
+/// What is needed, as a wish to who has it.
+pub(super) fn want((need, source): (Need, ConfigSource)) -> (Origin, Want) {
+    let ConfigSource { origin, initial_fetch_timeout } = source;
+    (origin, Want::One { kind: need.kind, name: need.name, patience: initial_fetch_timeout })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::model::name::ClusterName;
 use crate::model::resource::ResourceKind;
 use crate::snapshot::build::waiting::Waiter;
 use crate::snapshot::build::{Builder, Need, Round};
-use crate::snapshot::{EndpointSet, LiveCluster};
+use crate::snapshot::{EndpointSet, LiveCluster, Rejected};
 
 /// Endpoints that some cluster asks for by name.
 #[derive(Debug)]
@@ -32,6 +32,10 @@ impl Builder {
             return;
         }
         if let Some(eds) = eds(&cluster) {
+            if self.is_elsewhere(eds, &name) {
+                let endpoints = Arc::clone(&eds.service);
+                return round.rejected.push(Rejected::EndpointsElsewhere { cluster: name, endpoints });
+            }
             self.use_service(eds, &name, round);
         }
         if let Some(superseded) = self.warming.insert(name.clone(), cluster) {
@@ -149,10 +153,21 @@ impl Builder {
 
     pub(super) fn use_service(&mut self, eds: &Eds, user: &ClusterName, round: &mut Round) {
         let need = Need { kind: ResourceKind::Endpoints, name: Arc::clone(&eds.service) };
-        round.touched.entry(need).or_insert(self.services.contains_key(&eds.service));
+        let before = self.services.get(&eds.service).map(|service| service.source.origin.clone());
+        round.touched.entry(need).or_insert(before);
         let service = self.services.entry(Arc::clone(&eds.service));
         let new = || Service { source: eds.source.clone(), assignment: None, users: Vec::new() };
-        service.or_insert_with(new).users.push(user.clone());
+        let service = service.or_insert_with(new);
+        service.users.push(user.clone());
+        // What has come from elsewhere serves until the new source has something.
+        service.source = eds.source.clone();
+    }
+
+    /// Whether another cluster has endpoints of that name from another source. There is one of each name here.
+    fn is_elsewhere(&self, eds: &Eds, cluster: &ClusterName) -> bool {
+        self.services.get(&eds.service).is_some_and(|service| {
+            service.source.origin != eds.source.origin && service.users.iter().any(|user| user != cluster)
+        })
     }
 
     /// `cluster` is used no longer; nor are the endpoints, if it was the last that asked for them.
@@ -169,9 +184,9 @@ impl Builder {
         }
         if service.users.is_empty() {
             let need = Need { kind: ResourceKind::Endpoints, name: Arc::clone(name) };
-            self.services.remove(name);
+            let before = self.services.remove(name).map(|service| service.source.origin);
             self.waiting.forget(&need);
-            round.touched.entry(need).or_insert(true);
+            round.touched.entry(need).or_insert(before);
         }
     }
 }

@@ -176,12 +176,15 @@ impl Builder {
 
     /// Nobody has needed it for a while: it is cold again.
     pub(super) fn rest(&mut self, need: &Need, round: &mut Round) {
-        let Some(demand) = &mut self.demand else { return };
+        let Some(demand) = &self.demand else { return };
         if demand.wanted.get(need).is_none_or(|wanted| wanted.pins > 0) {
             return;
         }
-        demand.wanted.remove(need);
-        round.touched.entry(need.clone()).or_insert(true);
+        let before = self.source(need).map(|source| source.origin);
+        round.touched.entry(need.clone()).or_insert(before);
+        if let Some(demand) = &mut self.demand {
+            demand.wanted.remove(need);
+        }
         round.is_changed = true;
         match need.kind {
             ResourceKind::Cluster => {
@@ -258,7 +261,7 @@ impl Builder {
 
     fn want(&mut self, need: Need, used: Arc<Use>, round: &mut Round) {
         if let Some(demand) = &mut self.demand {
-            round.touched.entry(need.clone()).or_insert(false);
+            round.touched.entry(need.clone()).or_insert(None);
             demand.wanted.insert(need, Wanted { used, pins: 0 });
         }
     }

@@ -67,6 +67,13 @@ impl Builder {
         }
     }
 
+    /// Whether another listener has a filter of that name from another source. There is one of each name here.
+    pub(super) fn is_extension_elsewhere(&self, asked: &Asked<'_>, listener: &ListenerName) -> bool {
+        self.extensions.get(asked.name).is_some_and(|named| {
+            named.source.origin != asked.source.origin && named.users.iter().any(|(user, _)| user != listener)
+        })
+    }
+
     /// What a listener waits for before it can go live.
     pub(super) fn missing_extension(&self, config: &Listener) -> Option<Need> {
         let missing = |asked: &Asked<'_>| {
@@ -79,9 +86,12 @@ impl Builder {
 
     pub(super) fn use_extensions(&mut self, config: &Listener, round: &mut Round) {
         for Asked { name, source, message, .. } in config.all_chains().flat_map(FilterChain::extensions) {
-            round.touched.entry(need(name)).or_insert(self.extensions.contains_key(name));
+            let before = self.extensions.get(name).map(|named| named.source.origin.clone());
+            round.touched.entry(need(name)).or_insert(before);
             let new = || Named { source: source.clone(), live: None, users: Vec::new() };
             let named = self.extensions.entry(Arc::clone(name)).or_insert_with(new);
+            // What has come from elsewhere serves until the new source has something.
+            named.source = source.clone();
             named.users.push((config.name.clone(), message));
         }
     }
@@ -93,9 +103,9 @@ impl Builder {
                 named.users.remove(index);
             }
             if named.users.is_empty() {
-                self.extensions.remove(name);
+                let before = self.extensions.remove(name).map(|named| named.source.origin);
                 self.waiting.forget(&need(name));
-                round.touched.entry(need(name)).or_insert(true);
+                round.touched.entry(need(name)).or_insert(before);
                 let slot = self.extension_slot(name);
                 self.live_extensions.set(slot.index(), None);
                 round.is_changed = true;

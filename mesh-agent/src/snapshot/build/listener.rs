@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use crate::model::extension::{Discovery, Place, Placed as _, Router};
-use crate::model::filter::{NetworkFilter, RouteSource};
+use crate::model::filter::{NetworkFilter, Rds, RouteSource};
 use crate::model::flow::Direction;
 use crate::model::listener::{FilterChain, Listener, UdpListener};
 use crate::model::name::{ClusterName, ListenerName};
+use crate::model::resource::ResourceKind;
 use crate::route;
 use crate::route::RouteTable;
 use crate::snapshot::build::waiting::Waiter;
@@ -50,6 +51,12 @@ impl Builder {
         let live = known.live.as_ref().map(Live::config);
         if known.pending.as_ref().or(live.as_ref()) == Some(&config) {
             return;
+        }
+        if let Some(rejected) = self.of_two_sources(&config) {
+            if self.known.get(&name).is_some_and(|known| known.live.is_none() && known.pending.is_none()) {
+                self.known.remove(&name);
+            }
+            return round.rejected.push(rejected);
         }
         self.use_what_is_needed_by(&config, round);
         let Some(known) = self.known.get_mut(&name) else { return };
@@ -258,6 +265,26 @@ impl Builder {
         Ok(LiveChain { matches: chain.matches.clone(), authorization: self.authorization(chain), filter })
     }
 
+    /// Why what a listener asks for by name cannot come from where it says, if so.
+    fn of_two_sources(&self, config: &Configured) -> Option<Rejected> {
+        let rejected = |kind, name| Rejected::TwoSources { listener: config.name().clone(), kind, name };
+        let rds = |rds: &&Rds| {
+            let mut own = config.discovered().filter(|other| other.name == rds.name);
+            own.any(|other| other.source.origin != rds.source.origin) || self.are_routes_elsewhere(rds, config.name())
+        };
+        if let Some(rds) = config.discovered().find(rds) {
+            return Some(rejected(ResourceKind::Route, rds.name.shared()));
+        }
+        let Configured::Tcp(listener) = config else { return None };
+        let all = || listener.all_chains().flat_map(FilterChain::extensions);
+        let asked = all().find(|asked| {
+            let mut own = all().filter(|other| other.name == asked.name);
+            own.any(|other| other.source.origin != asked.source.origin)
+                || self.is_extension_elsewhere(asked, config.name())
+        });
+        asked.map(|asked| rejected(ResourceKind::Extension, Arc::clone(asked.name)))
+    }
+
     fn use_what_is_needed_by(&mut self, config: &Configured, round: &mut Round) {
         for rds in config.discovered() {
             self.use_routes(&rds.name, &rds.source, config.name(), round);
@@ -295,7 +322,7 @@ impl Configured {
     }
 
     /// The routes it asks for by name.
-    fn discovered(&self) -> impl Iterator<Item = &crate::model::filter::Rds> {
+    fn discovered(&self) -> impl Iterator<Item = &Rds> {
         let chains = match self {
             Self::Tcp(config) => Some(config.all_chains()),
             Self::Udp(_) => None,

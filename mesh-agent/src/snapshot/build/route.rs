@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::model::filter::Rds;
 use crate::model::management::ConfigSource;
 use crate::model::name::{ListenerName, RouteConfigName};
 use crate::model::resource::ResourceKind;
@@ -77,8 +78,10 @@ impl Builder {
         user: &ListenerName,
         round: &mut Round,
     ) {
-        round.touched.entry(need(name)).or_insert(self.source(&need(name)).is_some());
+        round.touched.entry(need(name)).or_insert(self.source(&need(name)).map(|source| source.origin));
         if let Some(routes) = self.discovered.get_mut(name) {
+            // What has come from elsewhere serves until the new source has something.
+            routes.source = source.clone();
             return routes.users.push(user.clone());
         }
         let used = self.demand.as_ref().map(Demand::new_use);
@@ -88,6 +91,13 @@ impl Builder {
         self.mark_routes(slot, true, round);
     }
 
+    /// Whether another listener has routes of that name from another source. There is one of each name here.
+    pub(super) fn are_routes_elsewhere(&self, rds: &Rds, listener: &ListenerName) -> bool {
+        self.discovered.get(&rds.name).is_some_and(|routes| {
+            routes.source.origin != rds.source.origin && routes.users.iter().any(|user| user != listener)
+        })
+    }
+
     /// A listener does not use these routes any longer; if it was the last, they are forgotten.
     pub(super) fn leave_routes(&mut self, name: &RouteConfigName, user: &ListenerName, round: &mut Round) {
         let Some(routes) = self.discovered.get_mut(name) else { return };
@@ -95,8 +105,8 @@ impl Builder {
             routes.users.remove(index);
         }
         if routes.users.is_empty() {
-            let was_wanted = self.source(&need(name)).is_some();
-            round.touched.entry(need(name)).or_insert(was_wanted);
+            let before = self.source(&need(name)).map(|source| source.origin);
+            round.touched.entry(need(name)).or_insert(before);
             self.forget_routes(name, round);
             self.stop_wanting_routes(name);
             self.discovered.remove(name);

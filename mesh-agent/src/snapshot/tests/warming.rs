@@ -9,14 +9,14 @@ use crate::model::endpoint::Roster;
 use crate::model::filter::{NetworkFilter, RouteSource};
 use crate::model::flow::Direction;
 use crate::model::listener::Listener;
-use crate::model::management::ConfigSource;
+use crate::model::management::{ConfigSource, Origin};
 use crate::model::resource::{Resource, ResourceKind as Kind};
 use crate::protobuf;
 use crate::route::RouteTable;
 use crate::snapshot::{Applied, Builder, Change, HttpChain, LiveFilter, Need, Snapshot};
 
 pub(super) fn source() -> ConfigSource {
-    ConfigSource { initial_fetch_timeout: Some(Duration::from_secs(15)) }
+    ConfigSource { origin: Origin::Server, initial_fetch_timeout: Some(Duration::from_secs(15)) }
 }
 
 fn eds(name: &str, service: &str) -> Arc<Cluster> {
@@ -79,7 +79,7 @@ pub(super) fn wanted(applied: &Applied) -> Vec<String> {
 }
 
 pub(super) fn unwanted(applied: &Applied) -> Vec<String> {
-    applied.unwanted.iter().map(|need| format!("{} {}", need.kind, need.name)).collect()
+    applied.unwanted.iter().map(|(need, _)| format!("{} {}", need.kind, need.name)).collect()
 }
 
 /// The address of the endpoint of each live cluster, in the order of slots.

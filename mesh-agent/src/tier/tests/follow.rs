@@ -6,7 +6,7 @@ use crate::file;
 use crate::model::cluster::{Assignment, Discovery, Eds};
 use crate::model::config::Config;
 use crate::model::endpoint::{Endpoint, Roster};
-use crate::model::management::ConfigSource;
+use crate::model::management::{ConfigSource, Origin};
 use crate::model::resource::{Resource, ResourceKind};
 use crate::snapshot::{Builder, Change};
 use crate::tier::{Follower, Step, by_kernel};
@@ -49,7 +49,7 @@ fn start() -> (Builder, Follower) {
     let mut builder = Builder::default();
     let mut changes = Vec::new();
     for cluster in &config.clusters {
-        let source = ConfigSource { initial_fetch_timeout: None };
+        let source = ConfigSource { origin: Origin::Server, initial_fetch_timeout: None };
         let eds = Discovery::Eds(Eds { service: cluster.name.shared(), source });
         let cluster = crate::model::cluster::Cluster { discovery: eds, ..(**cluster).clone() };
         changes.push(Change::Put(Resource::Cluster(Arc::new(cluster))));
