@@ -16,6 +16,8 @@ mod files;
 mod on_demand;
 #[path = "xds/rig.rs"]
 mod rig;
+#[path = "xds/scope.rs"]
+mod scope;
 #[path = "xds/setup.rs"]
 mod setup;
 #[path = "xds/tls.rs"]

@@ -35,6 +35,7 @@ pub(crate) mod reference;
 mod resource;
 mod route;
 mod route_match;
+mod scope;
 mod tcp;
 mod tls;
 mod udp;

@@ -20,6 +20,7 @@ pub mod mount;
 pub mod name;
 pub mod resource;
 pub mod route;
+pub mod scope;
 pub mod service;
 pub mod tls;
 pub mod workload;

@@ -8,6 +8,7 @@ mod host;
 mod path;
 mod query;
 mod redirect;
+mod scope;
 mod table;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -15,6 +16,7 @@ pub(crate) mod tests;
 use std::borrow::Cow;
 
 pub use redirect::location;
+pub use scope::key as scope_key;
 pub(crate) use table::weighted;
 pub use table::{CompileError, CompiledRoute, Outcome, RouteTable};
 

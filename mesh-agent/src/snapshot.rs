@@ -9,6 +9,7 @@ mod demand;
 mod endpoints;
 mod publish;
 mod rejected;
+mod scope;
 mod slots;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,8 @@ pub use demand::{Clock, Cold, Use};
 pub use endpoints::{Drop, EndpointSet, Turns};
 pub use publish::{Publisher, Reader};
 pub use rejected::Rejected;
+use scope::NOWHERE;
+pub use scope::{Kept, ScopeTable};
 use slots::Slots;
 
 use crate::model::authz::Rules;
@@ -33,7 +36,8 @@ use crate::model::filter::{HttpConnectionManager, TcpProxy};
 use crate::model::flow::Direction;
 use crate::model::listener::{ChainMatch, Listener, UdpListener};
 use crate::model::name::{ClusterName, ListenerName};
-use crate::route::RouteTable;
+use crate::model::scope::{Scope, ScopedRoutes};
+use crate::route::{self, RequestView, RouteTable};
 
 /// A cluster's place in every snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -75,6 +79,7 @@ pub struct Snapshot {
     clusters: Slots<LiveCluster>,
     routes: Slots<RouteTable>,
     extensions: Slots<Extension>,
+    scopes: ScopeTable,
     cold: Arc<Marks>,
 }
 
@@ -133,6 +138,11 @@ impl Snapshot {
     /// Routes that came by themselves.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<RouteTable>> {
         self.routes.iter()
+    }
+
+    /// Scopes that came by themselves.
+    pub fn scopes(&self) -> impl Iterator<Item = &Arc<Scope>> {
+        self.scopes.each()
     }
 
     /// Filters that came by themselves.
@@ -274,6 +284,15 @@ pub enum Routes {
         /// When they were used last, if that matters.
         used: Option<Arc<Use>>,
     },
+    /// By scope: the request's headers choose.
+    Scoped {
+        /// As configured.
+        config: Arc<ScopedRoutes>,
+        /// Those that came with the listener; `None`: those of the snapshot.
+        scopes: Option<ScopeTable>,
+        /// What was there when no listener had this chain any longer.
+        last: OnceLock<Kept>,
+    },
 }
 
 /// Where the router of a connection manager is.
@@ -316,11 +335,11 @@ impl HttpChain {
         self.superseded.load(Ordering::Relaxed)
     }
 
-    /// The routes that a request of this moment takes.
+    /// The routes that a request of this moment takes: none at all if it is in no scope.
     ///
     /// # Errors
     /// If they have to be asked for.
-    pub fn table<'a>(&'a self, snapshot: &'a Snapshot) -> Result<&'a RouteTable, Cold> {
+    pub fn table<'a>(&'a self, snapshot: &'a Snapshot, request: &impl RequestView) -> Result<&'a RouteTable, Cold> {
         match &self.routes {
             Routes::Fixed(table) => Ok(table),
             Routes::Discovered { slot, first, last, used } => {
@@ -331,6 +350,21 @@ impl HttpChain {
                     Some(table) => Ok(table),
                     None if snapshot.cold.has(Cold::Routes(*slot)) => Err(Cold::Routes(*slot)),
                     None => Ok(last.get().unwrap_or(first)),
+                }
+            }
+            Routes::Scoped { config, scopes, last } => {
+                let Some(key) = route::scope_key(&config.key, request) else { return Ok(&NOWHERE) };
+                let found = scopes.as_ref().unwrap_or(&snapshot.scopes).find(&key);
+                let last = last.get();
+                let Some(scope) = found.or_else(|| last?.scopes.find(&key)) else { return Ok(&NOWHERE) };
+                if let Some(used) = &scope.used {
+                    used.touch();
+                }
+                let index = scope.routes.index();
+                match snapshot.routes.get(index) {
+                    Some(table) => Ok(table),
+                    None if snapshot.cold.has(Cold::Routes(scope.routes)) => Err(Cold::Routes(scope.routes)),
+                    None => Ok(last.and_then(|last| last.routes.get(index)).map_or(&*NOWHERE, |table| table)),
                 }
             }
         }

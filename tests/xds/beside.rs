@@ -25,6 +25,8 @@ mod probe;
 mod python;
 #[path = "beside/random.rs"]
 mod random;
+#[path = "beside/scope.rs"]
+mod scope;
 #[path = "beside/server.rs"]
 mod server;
 

@@ -47,6 +47,7 @@ pub(super) fn config(live: &Live, with_endpoints: bool) -> Value {
     ];
     configs.extend(with_endpoints.then(|| live.endpoints()));
     configs.extend([live.listeners(), live.routes()]);
+    configs.extend(live.scopes());
     configs.extend(live.extensions());
     json!({
         "configs": configs,

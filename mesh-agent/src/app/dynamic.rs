@@ -64,6 +64,7 @@ impl Dynamic {
                 patience.await_first(kind, initial_fetch_timeout);
             }
         }
+        patience.look_soon();
         wants.extend(wanted.into_iter().map(want));
         let sources = Sources::start(dynamic.ads, identity::encode(&config.node), wants)?;
         Ok(Some(Self { sources, limits: Limits::of(config), patience }))

@@ -10,6 +10,7 @@ use crate::decode::http_options::{
 use crate::decode::kind::Kind;
 use crate::decode::management::{CONFIG_SOURCE, config_source};
 use crate::decode::route::{ROUTE_CONFIGURATION, route_configuration};
+use crate::decode::scope::{SCOPED_ROUTES, scoped_routes};
 use crate::decode::unique::Unique;
 use crate::model::filter::{Codec, HttpConnectionManager, Rds, RouteSource, ServerHeader};
 use crate::model::name::RouteConfigName;
@@ -26,11 +27,13 @@ const REQUEST_HEADERS_KB: u32 = 60;
 
 pub(crate) fn http_connection_manager(fields: &Fields<'_>) -> Option<HttpConnectionManager> {
     let stat_prefix = fields.require_text("stat_prefix").map(str::to_owned);
-    fields.require_one_of(&["route_config", "rds"], &[("scoped_routes", "write route_config or rds")]);
+    fields.require_one_of(&["route_config", "rds", "scoped_routes"], &[]);
     let inline = fields.message("route_config", ROUTE_CONFIGURATION, |fields| route_configuration(fields, true));
     let discovered = fields.message("rds", RDS, rds);
     let routes = inline.map(|routes| RouteSource::Inline(Arc::new(routes)));
+    let scoped = fields.message("scoped_routes", SCOPED_ROUTES, scoped_routes);
     let routes = routes.or(discovered.map(RouteSource::Discovered));
+    let routes = routes.or(scoped.map(|scoped| RouteSource::Scoped(Arc::new(scoped))));
     let codecs = [("AUTO", 0, Codec::Auto), ("HTTP1", 1, Codec::Http1), ("HTTP2", 2, Codec::Http2)];
     let codec = fields.choice_or_later("codec_type", &codecs, &[("HTTP3", 3, "HTTP/3 needs QUIC")]).unwrap_or_default();
     let router = http_filters(fields, HTTP_FILTER);

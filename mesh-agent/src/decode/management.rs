@@ -35,6 +35,15 @@ pub(crate) fn config_source(fields: &Fields<'_>) -> Option<ConfigSource> {
     Some(ConfigSource { origin, initial_fetch_timeout })
 }
 
+/// The same where only the management server can have what is asked for.
+pub(crate) fn server_source(fields: &Fields<'_>) -> Option<ConfigSource> {
+    let source = config_source(fields)?;
+    if source.origin != Origin::Server {
+        fields.at().rule("must be ads: scopes and their routes do not come from files");
+    }
+    Some(source)
+}
+
 fn file_source(fields: &Fields<'_>) -> Option<FileSource> {
     let path = file_path(fields, "path", true);
     let watched = fields.message("watched_directory", WATCHED, |fields| fields.require_text("path").map(PathBuf::from));

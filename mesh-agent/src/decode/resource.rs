@@ -18,6 +18,7 @@ use crate::decode::listener::{AnyListener, Listeners, listener};
 use crate::decode::node::{Node, Value, quote};
 use crate::decode::problem::{ConfigError, Problem};
 use crate::decode::route::route_configuration;
+use crate::decode::scope::scope;
 use crate::model::resource::{Resource, ResourceKind as Kind};
 
 /// Most problems of one resource that are spelled out. A control plane shows them to people.
@@ -73,7 +74,7 @@ pub fn resource(kind: Kind, root: &Node, found: Vec<ConfigError>) -> Result<Reso
         Kind::Route => {
             named(fields, |fields| route_configuration(fields, false)).map(|it| Resource::Route(Arc::new(it)))
         }
-        Kind::ScopedRoute => fields.refuse_all("write route_config or rds"),
+        Kind::ScopedRoute => named(fields, scope).map(|it| Resource::Scope(Arc::new(it))),
         Kind::VirtualHost => fields.refuse_all("write virtual_hosts; they are not discovered one by one yet"),
         Kind::Secret => fields.refuse_all("there is no TLS yet"),
         Kind::Extension => named(fields, extension).map(|it| Resource::Extension(Arc::new(it))),

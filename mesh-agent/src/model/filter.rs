@@ -8,6 +8,7 @@ use crate::model::extension::{Place, Router};
 use crate::model::management::ConfigSource;
 use crate::model::name::{ClusterName, RouteConfigName};
 use crate::model::route::RouteConfig;
+use crate::model::scope::ScopedRoutes;
 
 /// The one terminal filter of a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub enum RouteSource {
     Inline(Arc<RouteConfig>),
     /// `rds`: they come as a resource of their own.
     Discovered(Rds),
+    /// `scoped_routes`: a request's headers choose them.
+    Scoped(Arc<ScopedRoutes>),
 }
 
 /// `HttpConnectionManager.rds`.

@@ -10,6 +10,7 @@ use crate::model::cluster::{Assignment, Cluster};
 use crate::model::extension::Extension as Filter;
 use crate::model::listener::{Listener, UdpListener};
 use crate::model::route::RouteConfig;
+use crate::model::scope::Scope;
 
 /// A kind of resource. In the order in which kinds are asked for and go live: what is referred to before what refers to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -125,6 +126,8 @@ pub enum Resource {
     Route(Arc<RouteConfig>),
     /// See [`ResourceKind::Extension`].
     Extension(Arc<Filter>),
+    /// See [`ResourceKind::ScopedRoute`].
+    Scope(Arc<Scope>),
 }
 
 impl Resource {
@@ -137,6 +140,7 @@ impl Resource {
             Self::Listener(_) | Self::UdpListener(_) => ResourceKind::Listener,
             Self::Route(_) => ResourceKind::Route,
             Self::Extension(_) => ResourceKind::Extension,
+            Self::Scope(_) => ResourceKind::ScopedRoute,
         }
     }
 
@@ -150,6 +154,7 @@ impl Resource {
             Self::UdpListener(listener) => listener.name.as_str(),
             Self::Route(routes) => routes.name.as_str(),
             Self::Extension(filter) => &filter.name,
+            Self::Scope(scope) => &scope.name,
         }
     }
 }

@@ -52,6 +52,11 @@ impl RequestView for Request {
     }
 }
 
+/// A request by its line.
+pub(crate) fn request(line: &str) -> Request {
+    Request::parse(line)
+}
+
 /// A request that only has a path.
 pub(crate) fn get(path: &str) -> Request {
     Request::parse(&format!("GET {path}"))

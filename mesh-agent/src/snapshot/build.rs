@@ -10,6 +10,7 @@ mod demand;
 mod extension;
 mod listener;
 mod route;
+mod scope;
 mod waiting;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -21,6 +22,7 @@ use crate::model::listener::{Listener, UdpListener};
 use crate::model::management::{ConfigSource, Origin};
 use crate::model::name::{ClusterName, ListenerName, RouteConfigName};
 use crate::model::resource::{Resource, ResourceKind};
+use crate::model::scope::Scope;
 use crate::route::RouteTable;
 use crate::snapshot::slots::Slots;
 use crate::snapshot::{
@@ -32,6 +34,7 @@ pub use demand::Demanded;
 use extension::Named;
 use listener::{Claim, Configured, Known};
 use route::Discovered;
+use scope::Scoped;
 use waiting::{Waiter, Waiting};
 
 /// Something that is needed by name.
@@ -61,6 +64,8 @@ pub enum Change {
     Refused(Need),
     /// Nobody has needed it for a while.
     Rest(Need),
+    /// A server has said which scopes there are.
+    HeardScopes,
 }
 
 /// What became of some changes.
@@ -98,6 +103,7 @@ pub struct Builder {
     extensions: HashMap<Arc<str>, Named>,
     extension_slots: HashMap<Arc<str>, ExtensionSlot>,
     live_extensions: Slots<Extension>,
+    scoped: Scoped,
     known: HashMap<ListenerName, Known>,
     claims: HashMap<Claim, ListenerName>,
     /// How many listeners there have been; they keep their order.
@@ -116,7 +122,19 @@ struct Round {
     touched: BTreeMap<Need, Option<Origin>>,
     rejected: Vec<Rejected>,
     superseded: Vec<Arc<HttpChain>>,
+    /// What is gone or replaced: it leaves what it used when all that came has had the chance to take it over. The server would not send
+    /// it again.
+    gone: Vec<Gone>,
+    /// Scopes of this call, which go live together.
+    scopes: Vec<Arc<Scope>>,
     ready: Vec<Waiter>,
+}
+
+/// What is gone.
+#[derive(Debug)]
+enum Gone {
+    Listener(Configured),
+    Scope(Arc<Scope>),
 }
 
 impl Builder {
@@ -124,8 +142,17 @@ impl Builder {
     pub fn apply(&mut self, mut changes: Vec<Change>) -> Applied {
         changes.sort_by_key(Change::rank);
         let mut round = Round::default();
-        for change in changes {
+        let mut changes = changes.into_iter().peekable();
+        while let Some(change) = changes.next() {
             match change {
+                Change::Put(Resource::Scope(scope)) => {
+                    round.scopes.push(scope);
+                    if !matches!(changes.peek(), Some(Change::Put(Resource::Scope(_)))) {
+                        let scopes = std::mem::take(&mut round.scopes);
+                        self.put_scopes(scopes, &mut round);
+                    }
+                }
+                Change::HeardScopes => self.heard_scopes(&mut round),
                 Change::Put(Resource::Cluster(cluster)) => self.put_cluster(cluster, &mut round),
                 Change::Put(Resource::Endpoints(assignment)) => self.put_endpoints(&assignment, &mut round),
                 Change::Put(Resource::Listener(config)) => self.put_listener(Configured::Tcp(config), &mut round),
@@ -144,17 +171,31 @@ impl Builder {
                 }
                 Change::Remove(ResourceKind::Listener, name) => self.remove_listener(&name.into(), &mut round),
                 Change::Remove(ResourceKind::Extension, name) => self.remove_extension(&name, &mut round),
+                Change::Remove(ResourceKind::ScopedRoute, name) => self.remove_scope(&name, &mut round),
                 Change::Remove(kind, name) => self.give_up(Need { kind, name }, &mut round),
             }
-            while let Some(waiter) = round.ready.pop() {
-                match waiter {
-                    Waiter::Cluster(name) => self.try_cluster(&name, &mut round),
-                    Waiter::Route(name) => self.try_routes(&name, &mut round),
-                    Waiter::Listener(name) => self.try_listener(&name, &mut round),
-                }
+            self.wake(&mut round);
+        }
+        while let Some(gone) = round.gone.pop() {
+            match gone {
+                Gone::Listener(config) => self.leave_what_was_needed_by(&config, &mut round),
+                Gone::Scope(scope) => self.leave_routes_of(&scope, &mut round),
             }
+            self.wake(&mut round);
         }
         self.finish(round)
+    }
+
+    /// Who waited for what has come tries again.
+    fn wake(&mut self, round: &mut Round) {
+        while let Some(waiter) = round.ready.pop() {
+            match waiter {
+                Waiter::Cluster(name) => self.try_cluster(&name, round),
+                Waiter::Route(name) => self.try_routes(&name, round),
+                Waiter::Listener(name) => self.try_listener(&name, round),
+                Waiter::Scope(name) => self.try_scope(&name, round),
+            }
+        }
     }
 
     /// Nobody need wait for it any longer.
@@ -194,6 +235,7 @@ impl Builder {
             clusters: self.clusters.clone(),
             routes: self.routes.clone(),
             extensions: self.live_extensions.clone(),
+            scopes: self.scoped.live.clone(),
             cold: self.demand.as_ref().map(|demand| Arc::clone(&demand.marks)).unwrap_or_default(),
         }
     }
@@ -251,13 +293,15 @@ impl Builder {
     }
 
     /// Where something is to be had that is needed.
-    fn source(&self, need: &Need) -> Option<ConfigSource> {
+    #[must_use]
+    pub fn source(&self, need: &Need) -> Option<ConfigSource> {
         match need.kind {
             ResourceKind::Endpoints => self.services.get(&need.name).map(|service| service.source.clone()),
             ResourceKind::Route if self.demand.as_ref().is_none_or(|demand| demand.wants(need)) => {
                 self.discovered.get(&RouteConfigName::from(&*need.name)).map(|routes| routes.source.clone())
             }
             ResourceKind::Cluster => self.demand.as_ref()?.source(need).cloned(),
+            ResourceKind::ScopedRoute => self.scopes_source(),
             ResourceKind::Extension => self.extensions.get(&need.name).map(|named| named.source.clone()),
             _ => None,
         }
@@ -307,14 +351,16 @@ impl Change {
     /// Addresses are freed first, then clusters come before what needs them, and go after it.
     fn rank(&self) -> u8 {
         match self {
-            Self::Remove(ResourceKind::Listener, _) => 0,
+            // And keys of scopes.
+            Self::Remove(ResourceKind::Listener | ResourceKind::ScopedRoute, _) => 0,
             Self::Put(Resource::Cluster(_)) => 1,
             Self::Put(Resource::Endpoints(_)) | Self::Resolved(..) => 2,
             // Before the routes and filters themselves: only those are taken that a listener asks for.
             Self::Put(Resource::Listener(_) | Resource::UdpListener(_)) => 3,
-            Self::Put(Resource::Extension(_) | Resource::Route(_)) => 4,
-            Self::GiveUp(_) | Self::Demand(_) | Self::Refused(_) | Self::Rest(_) => 5,
-            Self::Remove(..) => 6,
+            Self::Put(Resource::Scope(_)) => 4,
+            Self::Put(Resource::Extension(_) | Resource::Route(_)) => 5,
+            Self::GiveUp(_) | Self::Demand(_) | Self::Refused(_) | Self::Rest(_) | Self::HeardScopes => 6,
+            Self::Remove(..) => 7,
         }
     }
 }

@@ -84,6 +84,22 @@ pub enum Rejected {
         /// Its name.
         name: Arc<str>,
     },
+    /// It is a scope, and another has its key.
+    #[error("scope key conflict found, first scope is '{by}', second scope is '{name}'")]
+    ScopeKey {
+        /// The one that was left out.
+        name: Arc<str>,
+        /// Who has the key.
+        by: Arc<str>,
+    },
+    /// It is a scope, and its routes come from another source elsewhere.
+    #[error("scope {name}: route configuration {routes} is wanted from two sources")]
+    ScopeElsewhere {
+        /// The one that was left out.
+        name: Arc<str>,
+        /// Its routes.
+        routes: RouteConfigName,
+    },
     /// The weights of its clusters do not fit.
     #[error("listener {listener}: the cluster weights sum to zero or overflow")]
     Weights {
@@ -100,6 +116,7 @@ impl Rejected {
             Self::RouteConfig { name, .. } => (ResourceKind::Route, name.as_str()),
             Self::ExtensionType { name, .. } => (ResourceKind::Extension, name),
             Self::EndpointsElsewhere { cluster, .. } => (ResourceKind::Cluster, cluster.as_str()),
+            Self::ScopeKey { name, .. } | Self::ScopeElsewhere { name, .. } => (ResourceKind::ScopedRoute, name),
             Self::NoSuchCluster { listener, .. }
             | Self::TwoSources { listener, .. }
             | Self::Routes { listener, .. }

@@ -2,6 +2,7 @@
 
 mod demand;
 mod extension;
+mod scope;
 mod warming;
 
 use std::collections::HashMap;

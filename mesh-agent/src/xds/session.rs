@@ -198,7 +198,8 @@ impl Session {
 }
 
 /// "Grouping Resources into Responses": of these, a SotW response holds all that are needed, so what is absent is gone.
-const SENT_WHOLE: [ResourceKind; 2] = [ResourceKind::Listener, ResourceKind::Cluster];
+/// Of scopes the document says nothing; all are asked for at once, and Envoy takes a response for all there are.
+const SENT_WHOLE: [ResourceKind; 3] = [ResourceKind::Listener, ResourceKind::Cluster, ResourceKind::ScopedRoute];
 
 /// Stands for whatever the server thinks a node needs.
 const WILDCARD: &str = "*";

@@ -14,6 +14,8 @@ pub const LDS: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
 pub const RDS: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
 /// See [`CDS`].
 pub const ECDS: &str = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig";
+/// See [`CDS`].
+pub const SRDS: &str = "type.googleapis.com/envoy.config.route.v3.ScopedRouteConfiguration";
 
 /// `DiscoveryRequest`.
 #[derive(Clone, PartialEq, prost::Message)]

@@ -9,6 +9,7 @@ use crate::admin::dump::route::route_config;
 use crate::model::cluster::Http2Options;
 use crate::model::extension::{Placed as _, Router};
 use crate::model::filter::{Codec, HttpConnectionManager, Rds, RouteSource, ServerHeader};
+use crate::model::scope::{Extractor, Pick, Scope, ScopedRoutes, Scopes};
 
 pub(super) fn connection_manager(manager: &HttpConnectionManager) -> Value {
     let codec = match manager.codec {
@@ -26,6 +27,7 @@ pub(super) fn connection_manager(manager: &HttpConnectionManager) -> Value {
         RouteSource::Discovered(Rds { name, source }) => {
             ("rds", json!({ "route_config_name": name.as_str(), "config_source": config_source(source) }))
         }
+        RouteSource::Scoped(scoped) => ("scoped_routes", scoped_routes(scoped)),
     };
     Object::typed("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager")
         .set("stat_prefix", manager.stat_prefix.as_str())
@@ -57,6 +59,43 @@ pub(super) fn connection_manager(manager: &HttpConnectionManager) -> Value {
             json!({ "accept_http_10": manager.accept_http_10, "enable_trailers": manager.http1_trailers }),
         )
         .set("http2_protocol_options", http2(manager.http2))
+        .done()
+}
+
+fn scoped_routes(scoped: &ScopedRoutes) -> Value {
+    let object = Object::default()
+        .set("name", scoped.name.as_str())
+        .set("scope_key_builder", json!({ "fragments": scoped.key.iter().map(extractor).collect::<Vec<_>>() }))
+        .set("rds_config_source", config_source(&scoped.routes));
+    match &scoped.scopes {
+        Scopes::Discovered(source) => {
+            object.set("scoped_rds", json!({ "scoped_rds_config_source": config_source(source) })).done()
+        }
+        Scopes::Inline(scopes) => {
+            let scopes: Vec<_> = scopes.iter().map(|it| scope(it)).collect();
+            object.set("scoped_route_configurations_list", json!({ "scoped_route_configurations": scopes })).done()
+        }
+    }
+}
+
+fn extractor(extractor: &Extractor) -> Value {
+    let object =
+        Object::default().set("name", extractor.header.as_str()).text("element_separator", &extractor.separator);
+    let object = match &extractor.pick {
+        Pick::Index(index) => object.set("index", *index),
+        Pick::Element { separator, key } => object.set("element", json!({ "separator": separator, "key": key })),
+    };
+    json!({ "header_value_extractor": object.done() })
+}
+
+/// `envoy.config.route.v3.ScopedRouteConfiguration`.
+pub(super) fn scope(scope: &Scope) -> Value {
+    let fragments: Vec<_> = scope.key.iter().map(|fragment| json!({ "string_key": fragment })).collect();
+    Object::default()
+        .set("name", &*scope.name)
+        .set("route_configuration_name", scope.routes.as_str())
+        .set("key", json!({ "fragments": fragments }))
+        .set("on_demand", scope.on_demand)
         .done()
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::admin::dump::assignment::in_use;
 use crate::admin::dump::cluster::cluster;
-use crate::admin::dump::http::router;
+use crate::admin::dump::http::{router, scope};
 use crate::admin::dump::listener::{listener, udp_listener};
 use crate::admin::dump::object::{Object, timestamp};
 use crate::admin::dump::rbac::rbac;
@@ -21,6 +21,7 @@ use crate::model::filter::{NetworkFilter, RouteSource};
 use crate::model::management::{Known, Refused};
 use crate::model::resource::ResourceKind as Kind;
 use crate::model::route::RouteConfig;
+use crate::model::scope::Scope;
 
 impl Live {
     pub(super) fn clusters(&self) -> Value {
@@ -67,7 +68,7 @@ impl Live {
         let inline = chains.filter_map(|chain| match &chain.filter {
             NetworkFilter::Http(manager) => match &manager.routes {
                 RouteSource::Inline(routes) => Some(json!({ "route_config": any(Kind::Route, route_config(routes)) })),
-                RouteSource::Discovered(_) => None,
+                RouteSource::Discovered(_) | RouteSource::Scoped(_) => None,
             },
             NetworkFilter::Tcp(_) => None,
         });
@@ -80,6 +81,22 @@ impl Live {
             .list("static_route_configs", &inline.collect::<Vec<_>>(), Value::clone)
             .list("dynamic_route_configs", &sent, Value::clone)
             .done()
+    }
+
+    /// Scopes that came by themselves, if any did.
+    pub(super) fn scopes(&self) -> Option<Value> {
+        let entry = |it: &Arc<Scope>| {
+            let configs = json!([any(Kind::ScopedRoute, scope(it))]);
+            let sent = self.sent(Kind::ScopedRoute, &it.name, configs);
+            self.stamped(Kind::ScopedRoute, &it.name, sent.state("scoped_route_configs"))
+        };
+        let scopes: Vec<_> = self.snapshot.scopes().map(entry).collect();
+        let dump = || {
+            Object::typed(&admin("ScopedRoutesConfigDump"))
+                .list("dynamic_scoped_route_configs", &scopes, Value::clone)
+                .done()
+        };
+        (!scopes.is_empty()).then(dump)
     }
 
     /// Filters that came by themselves, if any did.

@@ -32,7 +32,7 @@ pub(super) struct Patience {
     last: Option<Instant>,
     /// That time has passed once.
     is_over: bool,
-    /// Clusters that something waits for, and until when.
+    /// Clusters, and scopes, that something waits for, and until when.
     missing: HashMap<Need, Instant>,
     /// When it is looked at who waits.
     look: Option<Instant>,
@@ -44,6 +44,11 @@ impl Patience {
         let others = if self.first.is_empty() { Some(Duration::ZERO) } else { self.longest };
         self.longest = others.zip(timeout).map(|(others, this)| others.max(this));
         self.first.insert(kind, timeout.map(|timeout| Instant::now() + timeout));
+    }
+
+    /// Somebody may wait already.
+    pub(super) fn look_soon(&mut self) {
+        self.look = Some(Instant::now() + LOOK);
     }
 
     /// A response of a kind has come.
@@ -69,7 +74,7 @@ impl Patience {
         self.missing.values().copied().chain(first).chain(self.look).chain(self.last).min()
     }
 
-    /// Clusters that are not waited for any longer.
+    /// What is not waited for any longer.
     pub(super) fn late(&mut self) -> Vec<Need> {
         let now = Instant::now();
         for (kind, _) in self.first.extract_if(.., |_, until| until.is_some_and(|until| until <= now)) {
@@ -78,18 +83,28 @@ impl Patience {
         self.is_over |= self.last.take_if(|last| *last <= now).is_some();
         let late: Vec<_> = self.missing.extract_if(|_, until| *until <= now).map(|(need, _)| need).collect();
         for need in &late {
-            tracing::warn!(cluster = %need.name, "a cluster that is referred to does not come");
+            tracing::warn!(kind = %need.kind, name = %need.name, "needed, and does not come");
         }
         late
     }
 
-    /// Notes which clusters are waited for now.
+    /// Notes which clusters are waited for now, and whether scopes are.
     pub(super) fn look(&mut self, rollout: &Rollout) {
         self.look = None;
-        let until = Instant::now() + CLUSTER_PATIENCE;
+        let now = Instant::now();
         let before = std::mem::take(&mut self.missing);
-        for (.., need) in rollout.builder().waiting().filter(|(.., need)| need.kind == ResourceKind::Cluster) {
-            self.missing.insert(need.clone(), before.get(need).copied().unwrap_or(until));
+        for (.., need) in rollout.builder().waiting() {
+            let patience = match need.kind {
+                ResourceKind::Cluster => Some(CLUSTER_PATIENCE),
+                ResourceKind::ScopedRoute => {
+                    rollout.builder().source(need).and_then(|source| source.initial_fetch_timeout)
+                }
+                // The session knows when what is asked for by name does not come.
+                _ => None,
+            };
+            if let Some(patience) = patience {
+                self.missing.insert(need.clone(), before.get(need).copied().unwrap_or(now + patience));
+            }
         }
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct Limits {
     fixed: HashSet<(ResourceKind, Name)>,
     /// There are no workloads here.
     serves_none: bool,
+    /// Routes are asked for when they are needed.
+    on_demand: bool,
 }
 
 impl Limits {
@@ -51,7 +53,8 @@ impl Limits {
         let listeners = config.listeners.iter().map(|it| it.name.shared());
         let listeners = listeners.chain(config.udp_listeners.iter().map(|it| it.name.shared()));
         let fixed = clusters.chain(listeners.map(|name| (ResourceKind::Listener, name))).collect();
-        Self { fixed, serves_none: config.mesh.workloads.is_empty() }
+        let on_demand = config.mesh.on_demand.is_some();
+        Self { fixed, serves_none: config.mesh.workloads.is_empty(), on_demand }
     }
 
     /// Makes an update live.
@@ -82,6 +85,9 @@ impl Limits {
             live.forget(kind, &name);
             changes.push(Change::Remove(kind, name));
         }
+        if kind == ResourceKind::ScopedRoute {
+            changes.push(Change::HeardScopes);
+        }
         let mut outcome = follow(live.change(changes), &offered);
         if kind == ResourceKind::Listener {
             outcome.refused.iter().filter_map(|fault| fault.name.as_ref()).for_each(|name| live.forget(kind, name));
@@ -99,6 +105,9 @@ impl Limits {
         }
         if self.serves_none && matches!(resource, Resource::UdpListener(_)) {
             return Err("a UDP listener serves workloads, and mesh.workloads names none".to_owned());
+        }
+        if !self.on_demand && matches!(resource, Resource::Scope(scope) if scope.on_demand) {
+            return Err("on_demand needs mesh.on_demand: true, by which all routes are".to_owned());
         }
         Ok(())
     }
@@ -122,6 +131,10 @@ pub(super) fn follow(applied: Applied, offered: &[Name]) -> Outcome {
 /// What is needed, as a wish to who has it.
 pub(super) fn want((need, source): (Need, ConfigSource)) -> (Origin, Want) {
     let ConfigSource { origin, initial_fetch_timeout } = source;
+    // All scopes there are: nobody knows their names.
+    if need.kind == ResourceKind::ScopedRoute {
+        return (origin, Want::All(need.kind));
+    }
     (origin, Want::One { kind: need.kind, name: need.name, patience: initial_fetch_timeout })
 }
 

@@ -180,7 +180,7 @@ fn http(config: &Config, listener: usize) -> &HttpConnectionManager {
 fn routes(http: &HttpConnectionManager) -> &RouteConfig {
     match &http.routes {
         RouteSource::Inline(routes) => routes,
-        RouteSource::Discovered(_) => panic!("discovered"),
+        RouteSource::Discovered(_) | RouteSource::Scoped(_) => panic!("discovered"),
     }
 }
 

@@ -129,7 +129,7 @@ async fn attempt<D: Downstream>(
     // Again with the next snapshot, if something had to be waited for: a request sees one snapshot.
     let (route, forward, cluster) = loop {
         session.router = chain.router(&snapshot).ok_or(ProxyError::agent(Kind::NoFilter))?;
-        let (cold, otherwise) = match chain.table(&snapshot) {
+        let (cold, otherwise) = match chain.table(&snapshot, &heads.request) {
             Err(cold) => (cold, Kind::NoRoute),
             Ok(table) => {
                 let route = table.find(&heads.request);

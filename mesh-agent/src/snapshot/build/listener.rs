@@ -4,17 +4,20 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use crate::model::extension::{Discovery, Place, Placed as _, Router};
-use crate::model::filter::{NetworkFilter, Rds, RouteSource};
+use crate::model::filter::{NetworkFilter, RouteSource};
 use crate::model::flow::Direction;
 use crate::model::listener::{FilterChain, Listener, UdpListener};
-use crate::model::name::{ClusterName, ListenerName};
+use crate::model::management::ConfigSource;
+use crate::model::name::{ClusterName, ListenerName, RouteConfigName};
 use crate::model::resource::ResourceKind;
+use crate::model::scope::Scopes;
 use crate::route;
 use crate::route::RouteTable;
+use crate::snapshot::build::route::User;
 use crate::snapshot::build::waiting::Waiter;
-use crate::snapshot::build::{Builder, Need, Round};
+use crate::snapshot::build::{Builder, Gone, Need, Round};
 use crate::snapshot::{
-    HttpChain, Listeners, LiveChain, LiveFilter, LiveListener, LiveRouter, LiveUdp, Rejected, Routes, TcpChain,
+    HttpChain, Kept, Listeners, LiveChain, LiveFilter, LiveListener, LiveRouter, LiveUdp, Rejected, Routes, TcpChain,
 };
 
 /// What only one listener can have: connections of a direction, or datagrams, to an address. `None`: UDP.
@@ -62,7 +65,7 @@ impl Builder {
         let Some(known) = self.known.get_mut(&name) else { return };
         let superseded = known.pending.replace(config);
         if let Some(superseded) = superseded {
-            self.leave_what_was_needed_by(&superseded, round);
+            round.gone.push(Gone::Listener(superseded));
         }
         self.waiting.release(&Waiter::Listener(name.clone()));
         self.try_listener(&name, round);
@@ -85,7 +88,7 @@ impl Builder {
                     self.supersede(gone.filter(|chain| !kept.iter().any(|kept| Arc::ptr_eq(kept, chain))), round);
                     let before = before.config();
                     self.claims.remove(&before.claim());
-                    self.leave_what_was_needed_by(&before, round);
+                    round.gone.push(Gone::Listener(before));
                 }
                 self.claims.insert(config.claim(), name.clone());
                 round.listeners_changed = true;
@@ -94,7 +97,7 @@ impl Builder {
                 if known.live.is_none() {
                     self.known.remove(name);
                 }
-                self.leave_what_was_needed_by(&config, round);
+                round.gone.push(Gone::Listener(config));
                 round.rejected.push(rejected);
             }
         }
@@ -115,13 +118,13 @@ impl Builder {
         let Some(known) = self.known.remove(name) else { return };
         self.waiting.release(&Waiter::Listener(name.clone()));
         if let Some(config) = known.pending {
-            self.leave_what_was_needed_by(&config, round);
+            round.gone.push(Gone::Listener(config));
         }
         if let Some(live) = known.live {
             self.supersede(live.http_chains().into_iter(), round);
             let config = live.config();
             self.claims.remove(&config.claim());
-            self.leave_what_was_needed_by(&config, round);
+            round.gone.push(Gone::Listener(config));
             round.listeners_changed = true;
         }
     }
@@ -133,6 +136,9 @@ impl Builder {
                 && let Some(table) = self.routes.get(slot.index())
             {
                 last.get_or_init(|| Arc::clone(table));
+            }
+            if let Routes::Scoped { last, .. } = &chain.routes {
+                last.get_or_init(|| Kept { scopes: self.scoped.live.clone(), routes: self.routes.clone() });
             }
             if let LiveRouter::Discovered { slot, last, .. } = &chain.router
                 && let Some(router) = self.live_extensions.get(slot.index()).and_then(|live| Router::of(&live.filter))
@@ -165,6 +171,10 @@ impl Builder {
                     NetworkFilter::Http(http) => match &http.routes {
                         RouteSource::Inline(routes) => self.missing_cluster(routes.clusters()),
                         RouteSource::Discovered(rds) => self.missing_routes(&rds.name),
+                        RouteSource::Scoped(scoped) => match &scoped.scopes {
+                            Scopes::Inline(all) => all.iter().find_map(|scope| self.missing_routes(&scope.routes)),
+                            Scopes::Discovered(_) => self.missing_scopes(),
+                        },
                     },
                     NetworkFilter::Tcp(tcp) => self.missing_cluster(tcp.clusters.iter().map(|cluster| &cluster.name)),
                 });
@@ -241,6 +251,13 @@ impl Builder {
                         let used = self.discovered.get(&rds.name).and_then(|routes| routes.used.clone());
                         Routes::Discovered { slot, first: first.unwrap_or_else(none), last: OnceLock::new(), used }
                     }
+                    RouteSource::Scoped(scoped) => {
+                        let scopes = match &scoped.scopes {
+                            Scopes::Inline(all) => Some(self.scope_table(all)),
+                            Scopes::Discovered(_) => None,
+                        };
+                        Routes::Scoped { config: Arc::clone(scoped), scopes, last: OnceLock::new() }
+                    }
                 };
                 let router = match &config.router {
                     Place::Fixed(router) => LiveRouter::Fixed(*router),
@@ -268,12 +285,13 @@ impl Builder {
     /// Why what a listener asks for by name cannot come from where it says, if so.
     fn of_two_sources(&self, config: &Configured) -> Option<Rejected> {
         let rejected = |kind, name| Rejected::TwoSources { listener: config.name().clone(), kind, name };
-        let rds = |rds: &&Rds| {
-            let mut own = config.discovered().filter(|other| other.name == rds.name);
-            own.any(|other| other.source.origin != rds.source.origin) || self.are_routes_elsewhere(rds, config.name())
+        let user = User::Listener(config.name().clone());
+        let rds = |(name, source): &(&RouteConfigName, &ConfigSource)| {
+            let mut own = config.discovered().filter(|(other, _)| other == name);
+            own.any(|(_, other)| other.origin != source.origin) || self.are_routes_elsewhere(name, source, &user)
         };
-        if let Some(rds) = config.discovered().find(rds) {
-            return Some(rejected(ResourceKind::Route, rds.name.shared()));
+        if let Some((name, _)) = config.discovered().find(rds) {
+            return Some(rejected(ResourceKind::Route, name.shared()));
         }
         let Configured::Tcp(listener) = config else { return None };
         let all = || listener.all_chains().flat_map(FilterChain::extensions);
@@ -286,18 +304,19 @@ impl Builder {
     }
 
     fn use_what_is_needed_by(&mut self, config: &Configured, round: &mut Round) {
-        for rds in config.discovered() {
-            self.use_routes(&rds.name, &rds.source, config.name(), round);
+        for (name, source) in config.discovered() {
+            self.use_routes(name, source, &User::Listener(config.name().clone()), round);
         }
         if let Configured::Tcp(config) = config {
+            self.use_scopes(config, round);
             self.use_extensions(config, round);
         }
         self.pin(config, round);
     }
 
-    fn leave_what_was_needed_by(&mut self, config: &Configured, round: &mut Round) {
-        for rds in config.discovered() {
-            self.leave_routes(&rds.name, config.name(), round);
+    pub(super) fn leave_what_was_needed_by(&mut self, config: &Configured, round: &mut Round) {
+        for (name, _) in config.discovered() {
+            self.leave_routes(name, &User::Listener(config.name().clone()), round);
         }
         if let Configured::Tcp(config) = config {
             self.leave_extensions(config, round);
@@ -322,17 +341,21 @@ impl Configured {
     }
 
     /// The routes it asks for by name.
-    fn discovered(&self) -> impl Iterator<Item = &Rds> {
+    fn discovered(&self) -> impl Iterator<Item = (&RouteConfigName, &ConfigSource)> {
         let chains = match self {
             Self::Tcp(config) => Some(config.all_chains()),
             Self::Udp(_) => None,
         };
-        chains.into_iter().flatten().filter_map(|chain| match &chain.filter {
+        chains.into_iter().flatten().flat_map(|chain| match &chain.filter {
             NetworkFilter::Http(http) => match &http.routes {
-                RouteSource::Discovered(rds) => Some(rds),
-                RouteSource::Inline(_) => None,
+                RouteSource::Discovered(rds) => vec![(&rds.name, &rds.source)],
+                RouteSource::Scoped(scoped) => match &scoped.scopes {
+                    Scopes::Inline(all) => all.iter().map(|scope| (&scope.routes, &scoped.routes)).collect(),
+                    Scopes::Discovered(_) => Vec::new(),
+                },
+                RouteSource::Inline(_) => Vec::new(),
             },
-            NetworkFilter::Tcp(_) => None,
+            NetworkFilter::Tcp(_) => Vec::new(),
         })
     }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::model::filter::Rds;
 use crate::model::management::ConfigSource;
 use crate::model::name::{ListenerName, RouteConfigName};
 use crate::model::resource::ResourceKind;
@@ -13,16 +12,23 @@ use crate::snapshot::build::waiting::Waiter;
 use crate::snapshot::build::{Builder, Need, Round};
 use crate::snapshot::{Rejected, Use};
 
-/// Routes that some listener asks for by name.
+/// Routes that some listener or scope asks for by name.
 #[derive(Debug)]
 pub(super) struct Discovered {
     pub(super) source: ConfigSource,
     live: Option<Arc<RouteConfig>>,
     pending: Option<Arc<RouteConfig>>,
-    /// Listeners, live or pending, that use them; one may stand here more than once.
-    users: Vec<ListenerName>,
+    /// Listeners and scopes, live or pending, that use them; one may stand here more than once.
+    users: Vec<User>,
     /// When they were used last, if that matters.
     pub(super) used: Option<Arc<Use>>,
+}
+
+/// Who uses routes by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum User {
+    Listener(ListenerName),
+    Scope(Arc<str>),
 }
 
 impl Builder {
@@ -71,13 +77,7 @@ impl Builder {
         Some(need(name)).filter(|need| !is_live && self.demand.is_none() && !self.waiting.has_given_up(need))
     }
 
-    pub(super) fn use_routes(
-        &mut self,
-        name: &RouteConfigName,
-        source: &ConfigSource,
-        user: &ListenerName,
-        round: &mut Round,
-    ) {
+    pub(super) fn use_routes(&mut self, name: &RouteConfigName, source: &ConfigSource, user: &User, round: &mut Round) {
         round.touched.entry(need(name)).or_insert(self.source(&need(name)).map(|source| source.origin));
         if let Some(routes) = self.discovered.get_mut(name) {
             // What has come from elsewhere serves until the new source has something.
@@ -91,15 +91,15 @@ impl Builder {
         self.mark_routes(slot, true, round);
     }
 
-    /// Whether another listener has routes of that name from another source. There is one of each name here.
-    pub(super) fn are_routes_elsewhere(&self, rds: &Rds, listener: &ListenerName) -> bool {
-        self.discovered.get(&rds.name).is_some_and(|routes| {
-            routes.source.origin != rds.source.origin && routes.users.iter().any(|user| user != listener)
+    /// Whether another listener, or a scope, has routes of that name from another source. There is one of each name here.
+    pub(super) fn are_routes_elsewhere(&self, name: &RouteConfigName, source: &ConfigSource, user: &User) -> bool {
+        self.discovered.get(name).is_some_and(|routes| {
+            routes.source.origin != source.origin && routes.users.iter().any(|other| other != user)
         })
     }
 
-    /// A listener does not use these routes any longer; if it was the last, they are forgotten.
-    pub(super) fn leave_routes(&mut self, name: &RouteConfigName, user: &ListenerName, round: &mut Round) {
+    /// Somebody does not use these routes any longer; if it was the last, they are forgotten.
+    pub(super) fn leave_routes(&mut self, name: &RouteConfigName, user: &User, round: &mut Round) {
         let Some(routes) = self.discovered.get_mut(name) else { return };
         if let Some(index) = routes.users.iter().position(|other| other == user) {
             routes.users.remove(index);

@@ -1,6 +1,7 @@
 //! Who waits for what. Each waits for one thing at a time; whoever has several missing is tried again, and then waits for the next.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::model::name::{ClusterName, ListenerName, RouteConfigName};
 use crate::model::resource::ResourceKind;
@@ -12,6 +13,7 @@ pub(super) enum Waiter {
     Cluster(ClusterName),
     Listener(ListenerName),
     Route(RouteConfigName),
+    Scope(Arc<str>),
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +57,11 @@ impl Waiting {
         waiters
     }
 
+    /// Whoever waits for `need` is to look again whether it has to.
+    pub(super) fn retry(&mut self, need: &Need) -> Vec<Waiter> {
+        self.wake(need)
+    }
+
     /// Whoever will need it need not wait, until it comes.
     pub(super) fn do_without(&mut self, need: Need) {
         self.given_up.insert(need);
@@ -74,6 +81,7 @@ impl Waiting {
             Waiter::Cluster(name) => (ResourceKind::Cluster, name.as_str(), need),
             Waiter::Listener(name) => (ResourceKind::Listener, name.as_str(), need),
             Waiter::Route(name) => (ResourceKind::Route, name.as_str(), need),
+            Waiter::Scope(name) => (ResourceKind::ScopedRoute, &**name, need),
         })
     }
 

@@ -7,11 +7,16 @@ use super::{cluster, endpoint};
 use crate::model::cluster::Discovery;
 use crate::model::endpoint::Roster;
 use crate::model::resource::{Resource, ResourceKind as Kind};
+use crate::route::tests::get;
 use crate::snapshot::{Applied, Builder, Change, Clock, Cold, Snapshot};
 
 fn builder() -> (Builder, Clock) {
     let clock = Clock::default();
     (Builder::default().on_demand(source(), clock.clone()), clock)
+}
+
+pub(super) fn on_demand() -> Builder {
+    builder().0
 }
 
 fn demand(kind: Kind, name: &str) -> Vec<Change> {
@@ -24,7 +29,7 @@ fn live(applied: Applied) -> Snapshot {
 
 /// The cold routes of the one listener.
 fn cold_routes(snapshot: &Snapshot) -> Option<Cold> {
-    http(snapshot).table(snapshot).err()
+    http(snapshot).table(snapshot, &get("/")).err()
 }
 
 /// A listener with routes `r` to cluster `c`, of which the routes are there.
@@ -37,9 +42,9 @@ fn with_routes() -> (Builder, Clock, Snapshot) {
 }
 
 fn cold_cluster(builder: &Builder, snapshot: &Snapshot) -> Option<Cold> {
-    let route = crate::route::tests::get("/");
+    let route = get("/");
     let chain = http(snapshot);
-    let found = chain.table(snapshot).expect("routes").find(&route).expect("a route");
+    let found = chain.table(snapshot, &get("/")).expect("routes").find(&route).expect("a route");
     let crate::route::Outcome::Forward { clusters, .. } = &found.outcome else { panic!("to a cluster") };
     let cold = Cold::Cluster(clusters.pick(0));
     assert_eq!(builder.name_of(cold), Some(need(Kind::Cluster, "c")));
@@ -177,7 +182,7 @@ fn routes_that_no_listener_uses_any_longer_are_not_asked_for() {
     let gone = builder.apply(vec![remove(Kind::Listener, "l")]);
     assert_eq!(unwanted(&gone), ["RDS r"]);
     // Who came through that listener keeps its routes, and waits for none.
-    assert!(http(&before).table(&live(gone)).is_ok());
+    assert!(http(&before).table(&live(gone), &get("/")).is_ok());
     assert!(wanted(&builder.apply(demand(Kind::Route, "r"))).is_empty());
 }
 
@@ -225,8 +230,8 @@ fn a_chain_that_no_listener_has_any_longer_finds_its_routes_as_they_were_last() 
         builder.apply(vec![if other { put_listener("l", 80, "other") } else { remove(Kind::Listener, "l") }]);
         builder.apply(demand(Kind::Route, "other"));
         builder.apply(vec![put_routes("other", "c")]);
-        let (after, last) = (builder.snapshot(), chain.table(&before).expect("routes"));
+        let (after, last) = (builder.snapshot(), chain.table(&before, &get("/")).expect("routes"));
         assert_eq!(after.routes().count(), usize::from(other), "the others are gone");
-        assert!(std::ptr::eq(chain.table(&after).expect("routes"), last), "{is_on_demand} {other}");
+        assert!(std::ptr::eq(chain.table(&after, &get("/")).expect("routes"), last), "{is_on_demand} {other}");
     }
 }

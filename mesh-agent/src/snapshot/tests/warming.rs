@@ -97,7 +97,7 @@ pub(super) fn http(snapshot: &Snapshot) -> Arc<HttpChain> {
 }
 
 fn table<'a>(chain: &'a HttpChain, snapshot: &'a Snapshot) -> &'a RouteTable {
-    chain.table(snapshot).expect("nothing is on demand")
+    chain.table(snapshot, &crate::route::tests::get("/")).expect("nothing is on demand")
 }
 
 #[test]
@@ -180,6 +180,24 @@ fn all_of_it_at_once_in_any_order_is_one_snapshot() {
         let snapshot = applied.snapshot.expect("live");
         assert_eq!((snapshot.listeners().len(), snapshot.clusters().count()), (1, 1));
     }
+}
+
+#[test]
+fn what_takes_the_place_of_another_takes_over_what_that_used() {
+    let mut builder = Builder::default();
+    let first = vec![put_cluster("a", "a"), put_endpoints("a", "10.0.0.1:1")];
+    builder.apply(first);
+    builder.apply(vec![put_listener("l", 80, "r"), put_routes("r", "a")]);
+    // Its server knows that the routes are here, and sends them to nobody again.
+    let applied = builder.apply(vec![remove(Kind::Listener, "l"), put_listener("m", 80, "r")]);
+    assert_eq!((wanted(&applied).len(), unwanted(&applied).len()), (0, 0));
+    let after = applied.snapshot.expect("live");
+    assert_eq!(after.listeners()[0].config.name.as_str(), "m");
+    assert!(table(&http(&after), &after).find(&crate::route::tests::get("/")).is_some());
+    builder.apply(vec![put_listener("l", 81, "q"), put_routes("q", "a")]);
+    let applied = builder.apply(vec![put_listener("m", 80, "q"), put_listener("n", 82, "r")]);
+    assert_eq!((wanted(&applied).len(), unwanted(&applied).len()), (0, 0));
+    assert_eq!(applied.snapshot.expect("live").listeners().len(), 3);
 }
 
 #[test]

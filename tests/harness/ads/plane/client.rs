@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use bytes::Bytes;
 
 use crate::ads::Stream;
-use crate::ads::message::{Any, CDS, DeltaRequest, DeltaResponse, LDS, Request, Resource, Response};
+use crate::ads::message::{Any, CDS, DeltaRequest, DeltaResponse, LDS, Request, Resource, Response, SRDS};
 
 /// Resources of a kind, by name, with the version each is of.
 pub(super) type Resources = BTreeMap<String, (u64, Body)>;
@@ -100,7 +100,7 @@ impl Client {
                 stream.send(&DeltaResponse { version, resources, type_url: kind.to_owned(), nonce, removed });
             }
         } else {
-            let is_whole = [CDS, LDS].contains(&kind);
+            let is_whole = [CDS, LDS, SRDS].contains(&kind);
             let resources: Vec<_> = if is_whole {
                 all.iter().filter(|(name, _)| wanted(name)).map(|(_, (_, bytes))| any(bytes)).collect()
             } else {
