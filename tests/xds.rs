@@ -6,6 +6,8 @@ mod agent;
 mod beside;
 #[path = "xds/client.rs"]
 mod client;
+#[path = "xds/csds.rs"]
+mod csds;
 #[path = "xds/extension.rs"]
 mod extension;
 #[path = "xds/faults.rs"]

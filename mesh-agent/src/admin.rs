@@ -1,4 +1,4 @@
-//! The operator's interface: HTTP/1.1 on a Unix socket and, if configured, on a loopback address.
+//! The operator's interface: HTTP on a Unix socket and, if configured, on a loopback address.
 //!
 //! It runs on the control runtime, away from the data threads, and only reads: the one thing it can change is to start
 //! draining. The Unix socket belongs to the agent's user alone. On TCP anybody of this host may ask, so a request must name the
@@ -8,6 +8,7 @@ mod ask;
 mod bind;
 mod clusters;
 mod config;
+mod csds;
 mod dump;
 mod respond;
 mod serve;
@@ -18,6 +19,8 @@ mod workload;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
 
 use crate::drain::Trigger;
 use crate::model::config::{Accelerated, Config};
@@ -34,6 +37,8 @@ pub use workload::{WorkloadState, WorkloadView};
 pub struct Admin {
     /// The configuration as read; listeners and clusters are shown from the snapshot instead.
     pub config: Arc<Config>,
+    /// Who the agent says it is: an encoded `envoy.config.core.v3.Node`.
+    pub node: Bytes,
     /// The configuration as it is in force.
     pub snapshots: Reader,
     /// What was recorded.

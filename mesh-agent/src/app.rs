@@ -36,6 +36,7 @@ use crate::settings;
 use crate::snapshot::{Applied, Change, Need, Rejected};
 use crate::telemetry::{KernelCounter, Telemetry};
 use crate::transport;
+use crate::xds::identity;
 
 pub use bind::BindError;
 use demand::Demands;
@@ -151,6 +152,7 @@ async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome,
     telemetry.set_management(dynamic::standing(&dynamic, &live.demands));
     let admin = Arc::new(Admin {
         config: Arc::clone(&config),
+        node: identity::encode(&config.node),
         snapshots: live.rollout.reader(),
         telemetry: Arc::clone(&telemetry),
         workloads: workload_views(&config, &pods, &readiness, settings.kernel.disabled),

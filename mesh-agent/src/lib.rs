@@ -16,6 +16,7 @@ pub mod decode;
 pub mod dns;
 pub mod drain;
 pub mod file;
+mod grpc;
 pub mod identity;
 pub mod kernel;
 pub mod model;

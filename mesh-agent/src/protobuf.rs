@@ -13,10 +13,12 @@ mod table;
 #[cfg(test)]
 pub(crate) mod tests;
 mod wire;
+mod write;
 
 use crate::decode::{self, Refusal};
 use crate::model::resource::{Resource, ResourceKind};
 use read::{Read, read};
+pub use write::{WriteError, write};
 
 /// Decodes a resource from the bytes of its message (what stands in the `Any`).
 ///

@@ -22,7 +22,7 @@ mod parts;
 #[path = "beside/probe.rs"]
 mod probe;
 #[path = "beside/python.rs"]
-mod python;
+pub(crate) mod python;
 #[path = "beside/random.rs"]
 mod random;
 #[path = "beside/scope.rs"]

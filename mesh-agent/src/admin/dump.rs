@@ -12,6 +12,7 @@ mod management;
 mod node;
 mod object;
 mod rbac;
+mod resources;
 mod route;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HOST, ORIGIN};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use serde::Serialize;
 
@@ -30,11 +30,12 @@ const INDEX: &str = "\
 /edges         who talks to whom: requests, errors, latency, JSON
 /metrics       for Prometheus
 /drain         POST: finish what runs, then end, as SIGTERM does
+and, by gRPC, envoy.service.status.v3.ClientStatusDiscoveryService
 ";
 
 /// Answers `request`, whose body does not matter.
 pub(super) fn respond<B>(admin: &Admin, via: Via, request: &Request<B>) -> Answer {
-    if via == Via::Tcp && !names_loopback(request) {
+    if !is_welcome(via, request) {
         return text(StatusCode::FORBIDDEN, "the host must be localhost or a loopback address\n");
     }
     let path = request.uri().path();
@@ -58,6 +59,11 @@ pub(super) fn respond<B>(admin: &Admin, via: Via, request: &Request<B>) -> Answe
         "/metrics" => answer(StatusCode::OK, METRICS, admin.telemetry.prometheus()),
         _ => text(StatusCode::NOT_FOUND, format!("there is no {path}; there is:\n{INDEX}")),
     }
+}
+
+/// Whether a request may ask anything.
+pub(super) fn is_welcome<B>(via: Via, request: &Request<B>) -> bool {
+    via == Via::Unix || names_loopback(request)
 }
 
 fn ready(admin: &Admin) -> Answer {
@@ -84,11 +90,16 @@ fn drain<B>(admin: &Admin, request: &Request<B>) -> Answer {
 
 /// Whether the host of a request, with or without port, is one that no foreign DNS name can be.
 fn names_loopback<B>(request: &Request<B>) -> bool {
-    let mut hosts = request.headers().get_all(HOST).iter();
-    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
-    let Some(authority) = host.to_str().ok().and_then(|host| host.parse::<http::uri::Authority>().ok()) else {
-        return false;
+    let authority = match request.version() {
+        // `:authority` is what counts there.
+        Version::HTTP_2 => request.uri().authority().cloned(),
+        _ => {
+            let mut hosts = request.headers().get_all(HOST).iter();
+            let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+            host.to_str().ok().and_then(|host| host.parse().ok())
+        }
     };
+    let Some(authority) = authority else { return false };
     if authority.as_str().contains('@') {
         return false;
     }

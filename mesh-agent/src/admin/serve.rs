@@ -5,20 +5,24 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tonic::body::Body;
 use tracing::{debug, warn};
 
-use crate::admin::respond::respond;
+use crate::admin::csds::Call;
+use crate::admin::respond::{self, respond};
 use crate::admin::{Admin, Listeners};
 
 const MAX_CONNECTIONS: usize = 64;
 const MAX_HEADERS: usize = 64;
+/// Calls at once on one connection.
+const MAX_STREAMS: u32 = 16;
 /// The least hyper allows is 8 KiB.
 const MAX_HEAD: usize = 16 * 1024;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -72,18 +76,27 @@ async fn pause(error: &io::Error) {
 
 async fn connection<S>(admin: Arc<Admin>, stream: S, via: Via, _slot: OwnedSemaphorePermit)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(|request| {
-        let response = respond(&admin, via, &request);
-        async { Ok::<_, std::convert::Infallible>(response) }
+        let admin = Arc::clone(&admin);
+        async move {
+            let response = match Call::of(&request).filter(|_| respond::is_welcome(via, &request)) {
+                Some(call) => call.answer(admin, request).await,
+                None => respond(&admin, via, &request).map(Body::new),
+            };
+            Ok::<_, std::convert::Infallible>(response)
+        }
     });
-    let connection = http1::Builder::new()
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_headers(MAX_HEADERS)
-        .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), service);
+        .max_buf_size(MAX_HEAD);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_HEAD as u32);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
     match timeout(CONNECTION_TIMEOUT, pin!(connection)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => debug!(%error, "admin: connection failed"),

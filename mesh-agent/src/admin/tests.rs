@@ -118,6 +118,7 @@ fn serve(name: &str) -> Served {
     };
     let admin = Arc::new(Admin {
         config: Arc::new(config),
+        node: bytes::Bytes::new(),
         snapshots: publisher.reader(),
         telemetry: Telemetry::new(1),
         workloads: Box::new(move || vec![WorkloadView::unmeshed(&workload, "its cgroup is gone".into())]),

@@ -95,7 +95,6 @@ impl Table {
         values.iter().find(|(known, _)| *known == number).map(|(_, name)| *name)
     }
 
-    #[cfg(test)]
     pub(crate) fn value_number(&self, id: EnumId, name: &str) -> Option<i32> {
         let values = &self.enums[usize::from(id.0)].values;
         values.iter().find(|(_, known)| *known == name).map(|(number, _)| *number)

@@ -1,4 +1,4 @@
-//! The wire format of protobuf: tags, and values of four shapes.
+//! The wire format of protobuf, read and written: tags, and values of four shapes.
 //!
 //! Groups, which proto3 does not have, are refused with everything else that is no proper encoding.
 
@@ -74,13 +74,53 @@ impl<'b> Reader<'b> {
     }
 }
 
+/// A message that is being written.
+#[derive(Debug, Default)]
+pub(crate) struct Writer(pub(crate) Vec<u8>);
+
+impl Writer {
+    pub(crate) fn number(&mut self, field: u32, value: u64) {
+        self.tag(field, 0);
+        self.varint(value);
+    }
+
+    pub(crate) fn bytes(&mut self, field: u32, value: &[u8]) {
+        self.tag(field, 2);
+        self.varint(value.len() as u64);
+        self.0.extend_from_slice(value);
+    }
+
+    pub(crate) fn fixed32(&mut self, field: u32, value: u32) {
+        self.tag(field, 5);
+        self.0.extend(value.to_le_bytes());
+    }
+
+    pub(crate) fn fixed64(&mut self, field: u32, value: u64) {
+        self.tag(field, 1);
+        self.0.extend(value.to_le_bytes());
+    }
+
+    pub(crate) fn varint(&mut self, value: u64) {
+        let mut left = value;
+        while left >= 0x80 {
+            self.0.push((left & 0x7f) as u8 | 0x80);
+            left >>= 7;
+        }
+        self.0.push(left as u8);
+    }
+
+    fn tag(&mut self, field: u32, wire: u8) {
+        self.varint(u64::from(field) << 3 | u64::from(wire));
+    }
+}
+
 const LARGEST_NUMBER: u32 = (1 << 29) - 1;
 const CUT: Malformed = Malformed("ends in the middle of a value");
 const LONG: Malformed = Malformed("has a number of more than 64 bits");
 
 #[cfg(test)]
 mod tests {
-    use super::{CUT, LONG, Reader, Wire};
+    use super::{CUT, LONG, Reader, Wire, Writer};
 
     #[test]
     fn fields_of_every_shape() {
@@ -92,6 +132,19 @@ mod tests {
         assert_eq!(next(), Some((3, Wire::Fixed32(1))));
         assert_eq!(next(), Some((4, Wire::Fixed64(2))));
         assert_eq!(next(), None);
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut writer = Writer::default();
+        writer.number(1, u64::MAX);
+        writer.bytes(2, b"hi");
+        writer.fixed32(3, 7);
+        writer.fixed64(16, 8);
+        let mut reader = Reader(&writer.0);
+        let mut next = || reader.field().expect("proper");
+        assert_eq!([next(), next()], [Some((1, Wire::Varint(u64::MAX))), Some((2, Wire::Bytes(b"hi")))]);
+        assert_eq!([next(), next()], [Some((3, Wire::Fixed32(7))), Some((16, Wire::Fixed64(8)))]);
     }
 
     #[test]

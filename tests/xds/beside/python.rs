@@ -76,7 +76,7 @@ impl Drop for Python {
 }
 
 /// The interpreter, and the folder of Envoy's messages.
-fn places() -> Option<(PathBuf, PathBuf)> {
+pub(crate) fn places() -> Option<(PathBuf, PathBuf)> {
     let peers = peers()?;
     let (python, messages) = (peers.join("venv/bin/python3"), peers.join("messages"));
     (python.is_file() && messages.join("envoy").is_dir()).then_some((python, messages))

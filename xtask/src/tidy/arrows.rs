@@ -74,7 +74,7 @@ fn heads(rest: &str) -> Vec<(usize, String)> {
 const EVERYTHING: &str = "*";
 
 /// Module, and the modules it may use. Nobody but `cli` may use `app`, and `proxy` is `app`'s alone.
-const ARROWS: [(&str, &[&str]); 24] = [
+const ARROWS: [(&str, &[&str]); 25] = [
     ("model", &[]),
     ("route", &["model", "snapshot"]),
     ("snapshot", &["model", "route", "spread"]),
@@ -91,11 +91,12 @@ const ARROWS: [(&str, &[&str]); 24] = [
     ("drain", &[]),
     ("telemetry", &["model"]),
     ("proxy", &["model", "route", "snapshot", "balance", "transport", "telemetry", "drain"]),
-    ("admin", &["model", "snapshot", "telemetry", "drain"]),
+    ("grpc", &[]),
+    ("admin", &["model", "snapshot", "telemetry", "drain", "protobuf", "grpc"]),
     ("tier", &["model", "snapshot"]),
     ("rollout", &["model", "snapshot", "kernel", "tier"]),
     ("identity", &["model"]),
-    ("xds", &["model", "identity"]),
+    ("xds", &["model", "identity", "grpc"]),
     ("check", &["kernel"]),
     ("app", &[EVERYTHING]),
     // What the command line's verbs end in; only main calls it.

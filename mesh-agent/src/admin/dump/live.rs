@@ -3,31 +3,22 @@
 //! What it sent and is not live waits for what it refers to (Envoy: warming). Of that there is the name, the version and the time.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use crate::admin::dump::assignment::in_use;
-use crate::admin::dump::cluster::cluster;
-use crate::admin::dump::http::{router, scope};
-use crate::admin::dump::listener::{listener, udp_listener};
 use crate::admin::dump::object::{Object, timestamp};
-use crate::admin::dump::rbac::rbac;
 use crate::admin::dump::route::route_config;
 use crate::admin::dump::{Live, admin};
 use crate::model::cluster::Discovery;
-use crate::model::extension::{Extension, Filter};
 use crate::model::filter::{NetworkFilter, RouteSource};
 use crate::model::management::{Known, Refused};
 use crate::model::resource::ResourceKind as Kind;
-use crate::model::route::RouteConfig;
-use crate::model::scope::Scope;
 
 impl Live {
     pub(super) fn clusters(&self) -> Value {
         let written: HashSet<_> = self.config.clusters.iter().map(|it| it.name.as_str()).collect();
-        let entries = self.snapshot.clusters().map(|it| (it.name().as_str(), cluster(&it.config)));
-        let (fixed, sent) = self.told_apart(Kind::Cluster, &written, entries);
+        let (fixed, sent) = self.told_apart(Kind::Cluster, &written);
         let fixed: Vec<_> = fixed.into_iter().map(|cluster| json!({ "cluster": cluster })).collect();
         let active = |it: &Sent| self.stamped(Kind::Cluster, &it.name, it.state("cluster"));
         self.dump("ClustersConfigDump", Kind::Cluster)
@@ -40,9 +31,7 @@ impl Live {
     pub(super) fn listeners(&self) -> Value {
         let tcp = self.config.listeners.iter().map(|it| it.name.as_str());
         let written = tcp.chain(self.config.udp_listeners.iter().map(|it| it.name.as_str())).collect();
-        let tcp = self.snapshot.listeners().iter().map(|it| (it.config.name.as_str(), listener(&it.config)));
-        let udp = self.snapshot.udp_listeners().iter().map(|it| (it.config.name.as_str(), udp_listener(&it.config)));
-        let (fixed, sent) = self.told_apart(Kind::Listener, &written, tcp.chain(udp));
+        let (fixed, sent) = self.told_apart(Kind::Listener, &written);
         let fixed: Vec<_> = fixed.into_iter().map(|listener| json!({ "listener": listener })).collect();
         let in_state = |state: &'static str| {
             move |it: &Sent| {
@@ -72,11 +61,7 @@ impl Live {
             },
             NetworkFilter::Tcp(_) => None,
         });
-        let entry = |it: &RouteConfig| {
-            let (name, resource) = (it.name.as_str(), any(Kind::Route, route_config(it)));
-            self.stamped(Kind::Route, name, self.sent(Kind::Route, name, resource).state("route_config"))
-        };
-        let sent: Vec<_> = self.snapshot.routes().map(|table| entry(&table.config)).collect();
+        let sent = self.entries(Kind::Route, "route_config");
         Object::typed(&admin("RoutesConfigDump"))
             .list("static_route_configs", &inline.collect::<Vec<_>>(), Value::clone)
             .list("dynamic_route_configs", &sent, Value::clone)
@@ -85,12 +70,11 @@ impl Live {
 
     /// Scopes that came by themselves, if any did.
     pub(super) fn scopes(&self) -> Option<Value> {
-        let entry = |it: &Arc<Scope>| {
-            let configs = json!([any(Kind::ScopedRoute, scope(it))]);
-            let sent = self.sent(Kind::ScopedRoute, &it.name, configs);
-            self.stamped(Kind::ScopedRoute, &it.name, sent.state("scoped_route_configs"))
+        let entry = |(name, scope)| {
+            let sent = self.sent(Kind::ScopedRoute, name, json!([any(Kind::ScopedRoute, scope)]));
+            self.stamped(Kind::ScopedRoute, name, sent.state("scoped_route_configs"))
         };
-        let scopes: Vec<_> = self.snapshot.scopes().map(entry).collect();
+        let scopes: Vec<_> = self.resources(Kind::ScopedRoute).map(entry).collect();
         let dump = || {
             Object::typed(&admin("ScopedRoutesConfigDump"))
                 .list("dynamic_scoped_route_configs", &scopes, Value::clone)
@@ -101,35 +85,29 @@ impl Live {
 
     /// Filters that came by themselves, if any did.
     pub(super) fn extensions(&self) -> Option<Value> {
-        let entry = |it: &Arc<Extension>| {
-            let filter = match &it.filter {
-                Filter::Router(filter) => router(filter),
-                Filter::Rules(rules) => rbac(rules),
-            };
-            let filter = any(Kind::Extension, json!({ "name": &*it.name, "typed_config": filter }));
-            self.stamped(Kind::Extension, &it.name, self.sent(Kind::Extension, &it.name, filter).state("ecds_filter"))
-        };
-        let filters: Vec<_> = self.snapshot.extensions().map(entry).collect();
+        let filters = self.entries(Kind::Extension, "ecds_filter");
         let dump = || Object::typed(&admin("EcdsConfigDump")).list("ecds_filters", &filters, Value::clone).done();
         (!filters.is_empty()).then(dump)
     }
 
     pub(super) fn endpoints(&self) -> Value {
-        let (mut fixed, mut sent) = (Vec::new(), Vec::new());
-        for live in self.snapshot.clusters() {
-            let config = |name: &str| any(Kind::Endpoints, in_use(name, &live.endpoints));
-            match &live.config.discovery {
-                Discovery::Eds(eds) => {
-                    let one = self.sent(Kind::Endpoints, &eds.service, config(&eds.service));
-                    sent.push(self.stamped(Kind::Endpoints, &eds.service, one.state("endpoint_config")));
-                }
-                _ => fixed.push(json!({ "endpoint_config": config(live.name().as_str()) })),
-            }
-        }
+        let own = self.snapshot.clusters().filter(|it| !matches!(it.config.discovery, Discovery::Eds(_)));
+        let own = own.map(|it| any(Kind::Endpoints, in_use(it.name().as_str(), &it.endpoints)));
+        let fixed: Vec<_> = own.map(|config| json!({ "endpoint_config": config })).collect();
+        let sent = self.entries(Kind::Endpoints, "endpoint_config");
         Object::typed(&admin("EndpointsConfigDump"))
             .list("static_endpoint_configs", &fixed, Value::clone)
             .list("dynamic_endpoint_configs", &sent, Value::clone)
             .done()
+    }
+
+    /// Those that are live, of a kind of which none stands in the file by itself.
+    fn entries(&self, kind: Kind, key: &str) -> Vec<Value> {
+        let entry = |(name, resource)| {
+            let sent = self.sent(kind, name, any(kind, resource));
+            self.stamped(kind, name, sent.state(key))
+        };
+        self.resources(kind).map(entry).collect()
     }
 
     /// A dump that begins with the version of the last response.
@@ -139,14 +117,9 @@ impl Live {
     }
 
     /// Entries whose name is `written` in the file, and the others, to which those are added that are not live.
-    fn told_apart<'a>(
-        &self,
-        kind: Kind,
-        written: &HashSet<&str>,
-        entries: impl Iterator<Item = (&'a str, Value)>,
-    ) -> (Vec<Value>, Dynamic) {
+    fn told_apart(&self, kind: Kind, written: &HashSet<&str>) -> (Vec<Value>, Dynamic) {
         let (mut fixed, mut active, mut live) = (Vec::new(), Vec::new(), HashSet::new());
-        for (name, resource) in entries {
+        for (name, resource) in self.resources(kind) {
             let resource = any(kind, resource);
             if written.contains(name) {
                 fixed.push(resource);
