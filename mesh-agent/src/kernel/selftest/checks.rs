@@ -21,7 +21,7 @@ use crate::kernel::selftest::{Check, endings, sys, wakeups};
 /// What is tried. What an app is told, or why that could not be found out.
 type Attempt = fn(&dyn Network) -> io::Result<String>;
 
-pub(super) const ALL: [(&str, Attempt); 20] = [
+pub(super) const ALL: [(&str, Attempt); 21] = [
     ("bytes and their order", order),
     ("bytes sent before accept", early),
     ("a reader that does not read", back_pressure),
@@ -38,6 +38,7 @@ pub(super) const ALL: [(&str, Attempt); 20] = [
     ("a signal that restarts recv", wakeups::restarting_signal),
     ("a signal that interrupts recv", wakeups::interrupting_signal),
     ("the end of sending", endings::half_close),
+    ("the end of sending while recv waits", endings::half_close_of_a_reader),
     ("the peer closes", endings::close),
     ("a reset while recv waits", endings::reset_of_a_reader),
     ("a reset with data waiting", endings::reset_with_data),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::net::{RecvFlags, recv};
 use socket2::SockRef;
 
-use crate::kernel::selftest::ends::{Network, PATIENCE, arrived, connect, seen};
+use crate::kernel::selftest::ends::{Ends, Network, PATIENCE, arrived, connect, seen};
 use crate::kernel::selftest::sys;
 
 /// One side ends its sending, the other answers.
@@ -25,6 +25,25 @@ pub(super) fn half_close(network: &dyn Network) -> io::Result<String> {
     ends.to.shutdown(Shutdown::Write)?;
     ends.from.read_to_string(&mut answer)?;
     Ok(format!("{question}, {answer}, then {}", seen(ends.from.write(b"more"))))
+}
+
+/// The side that waits in `recv` ends its sending: by another thread, so that it surely waits when the other side's kernel
+/// acknowledges that. Neither is anything to read.
+pub(super) fn half_close_of_a_reader(network: &dyn Network) -> io::Result<String> {
+    let Ends { mut from, to } = connect(network)?;
+    let (reader, reading) = (sys::this_thread(), &to);
+    thread::scope(|scope| {
+        let other = scope.spawn(move || {
+            sys::asleep(reader);
+            reading.shutdown(Shutdown::Write)?;
+            // An acknowledgement alone is held back for 40 ms.
+            thread::sleep(PATIENCE);
+            from.write_all(b"here")
+        });
+        let got = seen(recv(&to, &mut [0; 8], RecvFlags::empty()).map(|(_, bytes)| bytes));
+        other.join().map_err(|_| io::Error::other("a panic"))??;
+        Ok(got)
+    })
 }
 
 /// While the other side waits in `recv`.
