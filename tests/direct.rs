@@ -20,5 +20,7 @@ mod proxy;
 mod routes;
 #[path = "direct/stream.rs"]
 mod stream;
+#[path = "direct/tls.rs"]
+mod tls;
 #[path = "direct/upgrade.rs"]
 mod upgrade;

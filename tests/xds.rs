@@ -20,6 +20,8 @@ mod on_demand;
 mod rig;
 #[path = "xds/scope.rs"]
 mod scope;
+#[path = "xds/sds.rs"]
+mod sds;
 #[path = "xds/setup.rs"]
 mod setup;
 #[path = "xds/tls.rs"]

@@ -22,10 +22,12 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::admin::{self, Admin, Readiness, WorkloadView};
 use crate::dns::Resolver;
 use crate::drain::{self, Outcome, Signals, Trigger};
+use crate::identity::{self, IdentityError};
 use crate::kernel::pin;
 use crate::model::config::{Accelerated, Config};
 use crate::model::flow::Pod;
 use crate::model::management::{ConfigSource, Origin};
+use crate::model::name::ClusterName;
 use crate::model::resource::Resource;
 use crate::model::service::ByKernel;
 use crate::model::workload::Workload;
@@ -36,7 +38,7 @@ use crate::settings;
 use crate::snapshot::{Applied, Change, Need, Rejected};
 use crate::telemetry::{KernelCounter, Telemetry};
 use crate::transport;
-use crate::xds::identity;
+use crate::xds;
 
 pub use bind::BindError;
 use demand::Demands;
@@ -76,6 +78,14 @@ pub enum AppError {
     /// The configuration contradicts itself.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Rejected(Vec<Rejected>),
+    /// There can be no TLS as a cluster wants it.
+    #[error("cluster {:?}: transport_socket: {source}", .cluster.as_str())]
+    Identity {
+        /// The cluster.
+        cluster: ClusterName,
+        /// What is missing, or wrong.
+        source: IdentityError,
+    },
     /// There is no thread for the client of the management server.
     #[error("cannot start the client of the management server: {0}")]
     Client(#[source] io::Error),
@@ -88,7 +98,8 @@ pub enum AppError {
 ///
 /// # Errors
 /// See [`AppError`]. Nothing stays behind.
-pub fn run(config: Config, settings: &settings::Run) -> Result<Outcome, AppError> {
+pub fn run(mut config: Config, settings: &settings::Run) -> Result<Outcome, AppError> {
+    settle(&mut config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AppError::Runtime)?;
     let outcome = runtime.block_on(agent(Arc::new(config), settings));
     // A look-up of a name blocks a thread of its own for as long as the host's resolver likes.
@@ -96,12 +107,23 @@ pub fn run(config: Config, settings: &settings::Run) -> Result<Outcome, AppError
     outcome
 }
 
-/// Whether `config` could go live: names that do not exist, addresses taken twice. Opens nothing.
+/// Whether `config` could go live: names that do not exist, addresses taken twice, certificates that are none. Opens nothing but files.
 ///
 /// # Errors
-/// [`AppError::Rejected`].
+/// [`AppError::Rejected`] and [`AppError::Identity`].
 pub fn check(config: &Config) -> Result<(), AppError> {
-    start(&mut Demands::start(config).0, config).map(drop)
+    let mut config = config.clone();
+    settle(&mut config)?;
+    start(&mut Demands::start(&config).0, &config).map(drop)
+}
+
+/// Reads what clusters name on this host.
+fn settle(config: &mut Config) -> Result<(), AppError> {
+    for cluster in &mut config.clusters {
+        let failed = |source| AppError::Identity { cluster: cluster.name.clone(), source };
+        *cluster = identity::settle_cluster(cluster).map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// Makes the file's configuration live. Everything must be there, unless it may come from elsewhere: what is wanted of that.
@@ -152,7 +174,7 @@ async fn agent(config: Arc<Config>, settings: &settings::Run) -> Result<Outcome,
     telemetry.set_management(dynamic::standing(&dynamic, &live.demands));
     let admin = Arc::new(Admin {
         config: Arc::clone(&config),
-        node: identity::encode(&config.node),
+        node: xds::identity::encode(&config.node),
         snapshots: live.rollout.reader(),
         telemetry: Arc::clone(&telemetry),
         workloads: workload_views(&config, &pods, &readiness, settings.kernel.disabled),

@@ -94,7 +94,7 @@ impl Failure {
     /// 2 if the user's configuration is wrong, 1 if the command could not be done.
     fn status(&self) -> ExitCode {
         match self {
-            Self::Config(_) | Self::App(AppError::Rejected(_)) => ExitCode::from(2),
+            Self::Config(_) | Self::App(AppError::Rejected(_) | AppError::Identity { .. }) => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }
     }

@@ -29,6 +29,7 @@ use scope::NOWHERE;
 pub use scope::{Kept, ScopeTable};
 use slots::Slots;
 
+use crate::identity::Client;
 use crate::model::authz::Rules;
 use crate::model::cluster::Cluster;
 use crate::model::extension::{Extension, Placed as _, Router};
@@ -423,6 +424,8 @@ pub struct LiveCluster {
     pub config: Arc<Cluster>,
     /// Where its requests can go.
     pub endpoints: Arc<EndpointSet>,
+    /// How TLS is spoken to them, if it is.
+    pub tls: Option<Arc<Client>>,
     /// When it was used last, if that matters.
     used: Option<Arc<Use>>,
 }

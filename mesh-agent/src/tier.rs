@@ -100,7 +100,8 @@ fn bytes_only(chain: &LiveChain) -> Option<&TcpChain> {
 fn udp_service(snapshot: &Snapshot, live: &LiveUdp) -> Service {
     let mut service =
         Service { listener: live.config.name.clone(), shares: Vec::new(), resting: Vec::new(), by_client: None };
-    let Some(cluster) = snapshot.cluster(live.cluster) else { return service };
+    // One that has come to want TLS, which UDP does not have, is sent nothing.
+    let Some(cluster) = snapshot.cluster(live.cluster).filter(|cluster| cluster.tls.is_none()) else { return service };
     let fits = |endpoint: &Endpoint| endpoint.address.is_ipv4() == live.config.address.is_ipv4();
     for (endpoint, share) in cluster.endpoints.each().filter(|(endpoint, _)| fits(endpoint)) {
         if share > 0.0 {
@@ -144,7 +145,9 @@ fn multiply_out(snapshot: &Snapshot, listener: &ListenerName, tcp: &TcpChain) ->
     }
     for (slot, weight) in tcp.clusters.each() {
         let (before, weight) = (service.shares.len(), f64::from(weight));
-        for (endpoint, share) in snapshot.cluster(slot)?.endpoints.each() {
+        // The kernel speaks no TLS.
+        let cluster = snapshot.cluster(slot).filter(|cluster| cluster.tls.is_none())?;
+        for (endpoint, share) in cluster.endpoints.each() {
             if weight * share > 0.0 {
                 service.shares.push((Some(endpoint.address), weight * share));
             } else {

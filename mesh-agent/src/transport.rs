@@ -5,13 +5,16 @@
 mod connect;
 pub mod pool;
 pub(crate) mod read;
+mod stream;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 pub use connect::{ConnectError, connect};
 pub use read::expect_bytes_past_tcp;
+pub use stream::{ReadHalf, Stream, WriteHalf};
 
+use crate::identity::{Alpn, Client};
 use crate::model::flow::{Pod, PodId};
 
 /// Where a connection goes, from where, and as whom.
@@ -23,6 +26,8 @@ pub struct Target {
     pub place: Option<Arc<Pod>>,
     /// Which client the accepting app is to see, where the kernel programs can show it.
     pub client: Option<SocketAddr>,
+    /// How TLS is spoken to it, if it is, and what inside.
+    pub tls: Option<(Arc<Client>, Alpn)>,
 }
 
 /// What two targets share whose connections can stand in for each other. The client's port does not count: an app that sees one
@@ -32,9 +37,17 @@ pub struct TargetKey {
     address: SocketAddr,
     place: Option<PodId>,
     client: Option<IpAddr>,
+    /// Whoever has other certificates, or trusts others, does not get the connection.
+    tls: Option<u64>,
 }
 
 impl Target {
+    /// The same, with TLS if there is a client for it.
+    #[must_use]
+    pub fn secured(self, client: Option<&Arc<Client>>, alpn: Alpn) -> Self {
+        Self { tls: client.map(|client| (Arc::clone(client), alpn)), ..self }
+    }
+
     /// The pool's key.
     #[must_use]
     pub fn key(&self) -> TargetKey {
@@ -42,6 +55,7 @@ impl Target {
             address: self.address,
             place: self.place.as_ref().map(|pod| pod.id),
             client: self.client.map(|client| client.ip()),
+            tls: self.tls.as_ref().map(|(client, _)| client.id()),
         }
     }
 }
@@ -51,5 +65,11 @@ impl TargetKey {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Which client shook hands, if any did.
+    #[must_use]
+    pub fn tls(&self) -> Option<u64> {
+        self.tls
     }
 }

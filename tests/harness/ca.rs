@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType, date_time_ymd};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -27,6 +27,16 @@ pub struct Identity {
     pub key: String,
 }
 
+impl Identity {
+    /// The certificate in DER, as peers see it.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn der(&self) -> anyhow::Result<Vec<u8>> {
+        Ok(CertificateDer::from_pem_slice(self.chain.as_bytes())?.to_vec())
+    }
+}
+
 impl Authority {
     /// A new one, which nobody knows yet.
     ///
@@ -46,7 +56,20 @@ impl Authority {
     /// # Errors
     /// If a name is none.
     pub fn issue(&self, names: &[&str]) -> anyhow::Result<Identity> {
+        self.issue_by(names, CertificateParams::default())
+    }
+
+    /// The same, for a time that is over.
+    ///
+    /// # Errors
+    /// If a name is none.
+    pub fn issue_expired(&self, names: &[&str]) -> anyhow::Result<Identity> {
         let mut params = CertificateParams::default();
+        (params.not_before, params.not_after) = (date_time_ymd(2000, 1, 1), date_time_ymd(2001, 1, 1));
+        self.issue_by(names, params)
+    }
+
+    fn issue_by(&self, names: &[&str], mut params: CertificateParams) -> anyhow::Result<Identity> {
         for name in names {
             params.subject_alt_names.push(match name.parse() {
                 Ok(ip) => SanType::IpAddress(ip),

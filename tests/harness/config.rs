@@ -120,6 +120,14 @@ pub fn http2_cluster(name: &str, endpoints: &[SocketAddr]) -> Value {
     with(cluster(name, endpoints), json!({ "typed_extension_protocol_options": options }))
 }
 
+/// A cluster with TLS: these fields of the context, and of what stands in it for both directions.
+#[must_use]
+pub fn secured(cluster: Value, context: Value, common: Value) -> Value {
+    let kind = json!({ "@type": format!("{TYPES}.transport_sockets.tls.v3.UpstreamTlsContext") });
+    let context = with(with(kind, context), json!({ "common_tls_context": common }));
+    with(cluster, json!({ "transport_socket": { "name": "envoy.transport_sockets.tls", "typed_config": context } }))
+}
+
 /// `value` with the fields of `more` added or replaced.
 #[must_use]
 pub fn with(mut value: Value, more: Value) -> Value {

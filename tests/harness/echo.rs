@@ -26,7 +26,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::secure::Tls;
 use crate::serve::Server;
 
 /// The server. Dropping it closes its connections.
@@ -44,14 +46,23 @@ impl HttpServer {
     pub fn start(address: SocketAddr, name: &str) -> anyhow::Result<Self> {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let echo = Echo { name: Arc::from(name), seen: Arc::clone(&seen) };
-        let server = Server::start(address, move |stream, client| {
-            let echo = echo.clone();
+        let server = Server::start(address, move |stream, client| echo.clone().serve(stream, client))?;
+        Ok(Self { server, seen })
+    }
+
+    /// The same behind TLS, on a free port of IPv4's loopback address.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn secure(name: &str, tls: &Tls) -> anyhow::Result<Self> {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (echo, tls) = (Echo { name: Arc::from(name), seen: Arc::clone(&seen) }, tls.clone());
+        let server = Server::start(SocketAddr::from(([127, 0, 0, 1], 0)), move |stream, client| {
+            let (echo, tls) = (echo.clone(), tls.clone());
             async move {
-                let service = service_fn(move |request| echo.clone().answer(client, request));
-                let mut builder = auto::Builder::new(TokioExecutor::new());
-                builder.http1().max_headers(1000);
-                // A broken connection is the client's to report.
-                let _ = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
+                if let Some(stream) = tls.accept(stream).await {
+                    echo.serve(stream, client).await;
+                }
             }
         })?;
         Ok(Self { server, seen })
@@ -93,6 +104,14 @@ struct Echo {
 type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 
 impl Echo {
+    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, client: SocketAddr) {
+        let service = service_fn(move |request| self.clone().answer(client, request));
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().max_headers(1000);
+        // A broken connection is the client's to report.
+        let _ = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
+    }
+
     async fn answer(self, client: SocketAddr, request: Request<Incoming>) -> hyper::Result<Response<Body>> {
         let path = request.uri().path().to_owned();
         let line = format!("{} {path}", request.method());

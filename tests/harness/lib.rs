@@ -23,6 +23,7 @@ pub mod frames;
 pub mod metrics;
 pub mod process;
 pub mod scratch;
+pub mod secure;
 pub mod serve;
 pub mod tcp;
 pub mod wire;

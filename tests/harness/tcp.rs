@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
+use crate::secure::Tls;
 use crate::serve::Server;
 
 /// Sends back what it gets; ends its direction when the client has ended its own.
@@ -18,6 +19,24 @@ pub fn echo(address: SocketAddr) -> anyhow::Result<Server> {
         // Whoever reset the connection knows.
         if tokio::io::copy(&mut read, &mut write).await.is_ok() {
             let _ = write.shutdown().await;
+        }
+    })
+}
+
+/// The same behind TLS.
+///
+/// # Errors
+/// If the address is taken.
+pub fn secure_echo(address: SocketAddr, tls: &Tls) -> anyhow::Result<Server> {
+    let tls = tls.clone();
+    Server::start(address, move |stream, _| {
+        let tls = tls.clone();
+        async move {
+            let Some(stream) = tls.accept(stream).await else { return };
+            let (mut read, mut write) = tokio::io::split(stream);
+            if tokio::io::copy(&mut read, &mut write).await.is_ok() {
+                let _ = write.shutdown().await;
+            }
         }
     })
 }

@@ -16,6 +16,7 @@ mod resources;
 mod route;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

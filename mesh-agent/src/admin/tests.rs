@@ -90,6 +90,7 @@ fn serve(name: &str) -> Served {
     let listeners = Listeners::bind(&folder.socket(), Some(([127, 0, 0, 1], 0).into())).unwrap();
     let tcp = listeners.address().unwrap();
     let cluster = Cluster {
+        tls: None,
         name: "reviews".into(),
         discovery: Discovery::Static(Roster {
             endpoints: vec![Endpoint::new("[2001:db8::1]:9080".parse().unwrap(), 3)],

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::app::demand::Demands;
 use crate::app::sockets::Sockets;
 use crate::dns::{Answer, Resolver};
+use crate::identity;
 use crate::model::name::ClusterName;
 use crate::model::resource::{Resource, ResourceKind};
 use crate::pod::Mesh;
@@ -87,14 +88,22 @@ impl Live {
         self.demands.is_some() && !self.rollout.builder().is_demanded(&ClusterName::from(Arc::clone(cluster)))
     }
 
-    /// Gets ready for a resource that is about to go live: its names are looked up, its sockets opened. Why it can't, if so.
-    pub(super) fn expect(&mut self, resource: &Resource) -> Result<(), String> {
-        match resource {
+    /// Gets ready for a resource that is about to go live: what it names on this host is read, its names are looked up, its sockets
+    /// opened. Why it can't, if so.
+    pub(super) fn expect(&mut self, resource: Resource) -> Result<Resource, String> {
+        match &resource {
             Resource::Listener(listener) => self.sockets.reserve(listener).map_err(|error| error.to_string())?,
-            Resource::Cluster(cluster) => self.resolver.follow(cluster),
+            Resource::Cluster(cluster) => {
+                let cluster = identity::settle_cluster(cluster).map_err(|error| error.to_string())?;
+                self.resolver.follow(&cluster);
+                return Ok(Resource::Cluster(cluster));
+            }
+            Resource::Secret(secret) => {
+                return identity::settle_secret(secret).map(Resource::Secret).map_err(|error| error.to_string());
+            }
             _ => {}
         }
-        Ok(())
+        Ok(resource)
     }
 
     /// One that was expected does not come, or one that is live goes.

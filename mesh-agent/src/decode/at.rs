@@ -13,7 +13,6 @@ use crate::decode::node::{Entry, Node, Position, Value};
 use crate::decode::place::{Path, Place};
 use crate::decode::problem::{ConfigError, Problem};
 use crate::model::name::ClusterName;
-use crate::model::tls::ClientTls;
 
 /// Most problems that are reported. More help nobody, and a hostile text must not turn into unbounded memory.
 pub(crate) const MAX_ERRORS: usize = 1000;
@@ -25,8 +24,6 @@ pub(crate) struct Context {
     pub(crate) errors: RefCell<Vec<ConfigError>>,
     /// Clusters that something refers to, to be looked up when all of them are known.
     pub(crate) wanted_clusters: RefCell<Vec<(ClusterName, Place)>>,
-    /// Clusters with TLS, which only a management server may be. `None`: there are none that could be one.
-    pub(crate) secured: Option<RefCell<Vec<Secured>>>,
     /// Where something is asked of a management server that clusters come from, if there is to be one.
     pub(crate) asks_for_clusters: RefCell<Option<Place>>,
     /// Files of this host that something refers to, to be looked up by whoever may do I/O.
@@ -44,17 +41,6 @@ impl Context {
     pub(crate) fn is_full(&self) -> bool {
         self.errors.borrow().len() >= MAX_ERRORS
     }
-}
-
-/// A cluster with TLS.
-#[derive(Clone, Debug)]
-pub(crate) struct Secured {
-    /// Its name.
-    pub(crate) cluster: ClusterName,
-    /// How.
-    pub(crate) tls: ClientTls,
-    /// Where that was written.
-    pub(crate) place: Place,
 }
 
 /// A file of this host that the configuration names.

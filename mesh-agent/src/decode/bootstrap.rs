@@ -1,11 +1,10 @@
 //! The whole file: Envoy's bootstrap with our `mesh:` key.
 
-use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::decode::address::{ADDRESS, address};
-use crate::decode::at::{Context, HostPath, Secured};
+use crate::decode::at::{Context, HostPath};
 use crate::decode::cluster::{CLUSTER, cluster};
 use crate::decode::dynamic::{DYNAMIC, dynamic};
 use crate::decode::fields::{Fields, decode_root};
@@ -18,6 +17,7 @@ use crate::decode::problem::{ConfigError, Problem};
 use crate::decode::unique::Unique;
 use crate::model::config::Config;
 use crate::model::management::Origin;
+use crate::model::name::ClusterName;
 
 const BOOTSTRAP: &str = "envoy.config.bootstrap.v3.Bootstrap";
 const STATIC_RESOURCES: &str = "envoy.config.bootstrap.v3.Bootstrap.StaticResources";
@@ -37,7 +37,7 @@ pub struct Decoded {
 /// Decodes a bootstrap.
 #[must_use]
 pub fn bootstrap(root: &Node) -> Decoded {
-    let context = Context { secured: Some(RefCell::default()), ..Context::default() };
+    let context = Context::default();
     let config = decode_root(root, BOOTSTRAP, &context, |fields| whole(fields, &context));
     let Context { errors, host_paths, .. } = context;
     let errors = errors.into_inner();
@@ -68,15 +68,15 @@ fn whole(fields: &Fields<'_>, context: &Context) -> Option<Config> {
     // What the file refers to may come from elsewhere, if clusters do. A management server can't.
     let may_come = config.dynamic.as_ref().is_some_and(|dynamic| dynamic.clusters.is_some());
     let servers = context.wanted_clusters.take();
-    for Secured { cluster, place, .. } in context.secured.iter().flat_map(RefCell::take) {
-        if !servers.iter().any(|(server, _)| *server == cluster) {
-            context.report(place, Problem::Rule("only a management server may have it: there is no other TLS yet"));
-        }
-        for (_, place) in by_static.iter().filter(|(wanted, _)| *wanted == cluster) {
-            context.report(place.clone(), Problem::Rule("must not be a management server with TLS"));
-        }
-        // Nothing else is sent there, so it is none of those that something could be sent to.
-        config.clusters.retain(|it| it.name != cluster);
+    // A management server with TLS has its certificates read for every stream, and nothing else is sent there: it is none of the
+    // clusters that something could be sent to.
+    let is_server = |name: &ClusterName| servers.iter().any(|(server, _)| server == name);
+    let (secured, others) = std::mem::take(&mut config.clusters)
+        .into_iter()
+        .partition::<Vec<_>, _>(|it| it.tls.is_some() && is_server(&it.name));
+    config.clusters = others;
+    for (_, place) in by_static.iter().filter(|(wanted, _)| secured.iter().any(|it| it.name == *wanted)) {
+        context.report(place.clone(), Problem::Rule("must not be a management server with TLS"));
     }
     let wanted = by_static.into_iter().filter(|_| !may_come).chain(servers);
     for (cluster, place) in wanted {
@@ -111,7 +111,7 @@ fn static_resources(fields: &Fields<'_>, names: &Unique, config: &mut Config) {
             AnyListener::Udp(listener) => config.udp_listeners.push(Arc::new(listener)),
         }
     }
-    fields.refuse("secrets", "there is no TLS yet");
+    fields.refuse("secrets", "write what is in them where it is used");
 }
 
 fn admin(fields: &Fields<'_>) -> Option<SocketAddr> {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::decode::at::Secured;
 use crate::decode::chain::{RAW_BUFFER, TRANSPORT_SOCKET};
 use crate::decode::endpoint::{ASSIGNMENT, Sites, load_assignment};
 use crate::decode::fields::{Fields, read_any};
@@ -17,6 +16,7 @@ use crate::model::cluster::{
     BalancePolicy, Cluster, DEFAULT_PANIC_THRESHOLD, Discovery, DnsFamily, Eds, TableSize, UpstreamProtocol,
 };
 use crate::model::name::ClusterName;
+use crate::model::tls::UpstreamTls;
 
 pub(crate) const CLUSTER: &str = "envoy.config.cluster.v3.Cluster";
 const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
@@ -42,7 +42,7 @@ pub(crate) fn cluster(fields: &Fields<'_>) -> Option<Cluster> {
     let common = fields.message("common_lb_config", COMMON, common).unwrap_or_default();
     let balance = balance(fields, common.by_hostname);
     let protocol = protocol(fields);
-    transport_socket(fields, name.as_ref());
+    let tls = transport_socket(fields);
     fields.only_flag("respect_dns_ttl", false);
     fields.only_flag("use_tcp_for_dns_lookups", false);
     fields.only_flag("ignore_health_on_host_removal", false);
@@ -55,31 +55,22 @@ pub(crate) fn cluster(fields: &Fields<'_>) -> Option<Cluster> {
         discovery: discovery?,
         connect_timeout,
         protocol,
+        tls,
         balance,
         panic_threshold: common.panic_threshold,
         weighs_localities: common.weighs_localities,
     })
 }
 
-/// Plain, or TLS where the cluster may turn out to be a management server.
-fn transport_socket(fields: &Fields<'_>, name: Option<&ClusterName>) {
-    const LATER: &str = "there is TLS to management servers only yet";
-    let secured = fields.at().context.secured.as_ref();
-    let tls = fields.message("transport_socket", TRANSPORT_SOCKET, |fields| {
+/// Plain, or TLS.
+fn transport_socket(fields: &Fields<'_>) -> Option<Box<UpstreamTls>> {
+    fields.refuse("transport_socket_matches", "all endpoints of a cluster are reached alike: write transport_socket");
+    fields.message("transport_socket", TRANSPORT_SOCKET, |fields| {
         fields.require_text("name");
         let plain = |_: &Fields<'_>| Some(None);
-        let secure = |fields: &Fields<'_>| upstream(fields).map(Some);
-        match secured {
-            Some(_) => {
-                fields.any("typed_config", &[(RAW_BUFFER, &plain), (CLIENT_TLS, &secure)], &[(SERVER_TLS, CLIENT)])
-            }
-            None => fields.any("typed_config", &[(RAW_BUFFER, &plain)], &[(CLIENT_TLS, LATER), (SERVER_TLS, CLIENT)]),
-        }
-    });
-    let at = fields.get("transport_socket", &Kind::Message(TRANSPORT_SOCKET));
-    if let (Some(Some(tls)), Some(secured), Some(name), Some(at)) = (tls, secured, name, at) {
-        secured.borrow_mut().push(Secured { cluster: name.clone(), tls, place: at.place() });
-    }
+        let secure = |fields: &Fields<'_>| upstream(fields).map(|tls| Some(Box::new(tls)));
+        fields.any("typed_config", &[(RAW_BUFFER, &plain), (CLIENT_TLS, &secure)], &[(SERVER_TLS, CLIENT)])
+    })?
 }
 
 fn discovery(fields: &Fields<'_>, name: Option<&ClusterName>) -> Option<Discovery> {
@@ -237,7 +228,7 @@ fn protocol(fields: &Fields<'_>) -> UpstreamProtocol {
 fn http_options(fields: &Fields<'_>) -> Option<UpstreamProtocol> {
     fields.require_one_of(
         &["explicit_http_config", "use_downstream_protocol_config"],
-        &[("auto_config", "it needs TLS, which is not there yet")],
+        &[("auto_config", "write which protocol the endpoints speak")],
     );
     let explicit = fields.message("explicit_http_config", EXPLICIT, |fields| {
         let names = ["http_protocol_options", "http2_protocol_options"];

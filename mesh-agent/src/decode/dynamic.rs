@@ -8,7 +8,7 @@ use crate::decode::data_source::{SECRET, secret};
 use crate::decode::fields::Fields;
 use crate::decode::kind::Kind;
 use crate::decode::management::{CONFIG_SOURCE, config_source};
-use crate::decode::tls::{SSL, ssl};
+use crate::decode::tls::{SSL, ssl, to_management};
 use crate::model::cluster::{Cluster, Discovery, UpstreamProtocol};
 use crate::model::management::{Dynamic, Management, Origin, Server, Token};
 use crate::model::name::ClusterName;
@@ -120,8 +120,7 @@ fn envoy_grpc(fields: &Fields<'_>, context: &Context, clusters: &[Arc<Cluster>])
         at.rule("the cluster has no endpoints");
     }
     let (name, connect_timeout) = (name.to_string(), cluster.connect_timeout);
-    let secured = context.secured.iter().flat_map(|secured| secured.borrow().clone());
-    let tls = secured.into_iter().find(|it| it.cluster == cluster.name).map(|it| it.tls);
+    let tls = cluster.tls.as_ref().and_then(|tls| to_management(tls, &at));
     Some(Server { name, places, connect_timeout, metadata: Vec::new(), token: None, tls })
 }
 

@@ -28,6 +28,10 @@ pub(crate) fn config_source(fields: &Fields<'_>) -> Option<ConfigSource> {
     fields.only_choice("resource_api_version", "V3", 2);
     fields.refuse("authorities", "resources are named by plain names");
     let initial_fetch_timeout = fields.limit("initial_fetch_timeout", Some(FETCH_TIMEOUT));
+    // Empty text is none.
+    if which == Some("path") && fields.text("path").is_none() {
+        fields.missing("path");
+    }
     let origin = match which? {
         "ads" => Origin::Server,
         _ => Origin::File(Arc::new(file?)),

@@ -19,6 +19,7 @@ use crate::decode::node::{Node, Value, quote};
 use crate::decode::problem::{ConfigError, Problem};
 use crate::decode::route::route_configuration;
 use crate::decode::scope::scope;
+use crate::decode::tls::secret_resource;
 use crate::model::resource::{Resource, ResourceKind as Kind};
 
 /// Most problems of one resource that are spelled out. A control plane shows them to people.
@@ -76,7 +77,7 @@ pub fn resource(kind: Kind, root: &Node, found: Vec<ConfigError>) -> Result<Reso
         }
         Kind::ScopedRoute => named(fields, scope).map(|it| Resource::Scope(Arc::new(it))),
         Kind::VirtualHost => fields.refuse_all("write virtual_hosts; they are not discovered one by one yet"),
-        Kind::Secret => fields.refuse_all("there is no TLS yet"),
+        Kind::Secret => named(fields, secret_resource).map(|it| Resource::Secret(Arc::new(it))),
         Kind::Extension => named(fields, extension).map(|it| Resource::Extension(Arc::new(it))),
     });
     let problems = context.errors.into_inner();

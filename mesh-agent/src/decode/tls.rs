@@ -1,44 +1,48 @@
-//! TLS to a management server: a cluster's `UpstreamTlsContext`, or gRPC's own `SslCredentials`.
+//! TLS to endpoints (a cluster's `UpstreamTlsContext`) and to a management server (the same, or gRPC's own `SslCredentials`).
 //!
-//! Stricter than Envoy, which takes any certificate where none is trusted, and any name where none is given: a server that could be
-//! anybody would decide where everything goes. The two forms say the same, so they become the same.
+//! A management server's certificates are written down: what it would send could not be had without them.
 
-use crate::decode::data_source::{PUBLIC, SECRET, public, secret};
+mod material;
+mod name;
+
+use crate::decode::at::At;
+use crate::decode::data_source::{PEM, SECRET, pem, secret};
 use crate::decode::fields::Fields;
 use crate::decode::kind::Kind;
-use crate::decode::matcher::{STRING, string_match};
-use crate::model::matcher::{StringMatch, StringMatchKind};
-use crate::model::tls::{Certificate, ClientTls, SubjectName};
+pub(crate) use crate::decode::tls::material::secret as secret_resource;
+use crate::decode::tls::material::{CERTIFICATE, SDS, VALIDATION, certificate, secret_name, validation};
+use crate::model::tls::{Certificate, ClientTls, Kept, Trust, UpstreamTls, Versions};
 
 pub(crate) const UPSTREAM: &str = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
 pub(crate) const DOWNSTREAM: &str = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext";
 const COMMON: &str = "envoy.extensions.transport_sockets.tls.v3.CommonTlsContext";
-const VALIDATION: &str = "envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext";
-const CERTIFICATE: &str = "envoy.extensions.transport_sockets.tls.v3.TlsCertificate";
-const NAME: &str = "envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher";
+const COMBINED: &str =
+    "envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext";
+const PARAMETERS: &str = "envoy.extensions.transport_sockets.tls.v3.TlsParameters";
 pub(crate) const SSL: &str = "envoy.config.core.v3.GrpcService.GoogleGrpc.SslCredentials";
 
-const DISCOVERED: &str = "secrets are not discovered yet; name files";
-
 /// `UpstreamTlsContext`.
-pub(crate) fn upstream(fields: &Fields<'_>) -> Option<ClientTls> {
+pub(crate) fn upstream(fields: &Fields<'_>) -> Option<UpstreamTls> {
     let sni = fields.text("sni").map(str::to_owned);
     fields.only_flag("allow_renegotiation", false);
     fields.only_flag("auto_host_sni", false);
-    fields.only_flag("auto_sni_san_validation", false);
-    fields.refuse("max_session_keys", "a connection to a management server lasts");
+    let by_sni = fields.flag("auto_sni_san_validation", false);
+    if by_sni && sni.is_none() {
+        fields.missing("sni");
+    }
+    fields.refuse("max_session_keys", "a few sessions are kept to be resumed");
     fields.refuse("enforce_rsa_key_usage", "it is what is done");
     let common = fields.require_message("common_tls_context", COMMON, common)?;
-    Some(ClientTls { sni, ..common })
+    Some(UpstreamTls { sni, by_sni, ..common })
 }
 
 /// `SslCredentials`.
 pub(crate) fn ssl(fields: &Fields<'_>) -> Option<ClientTls> {
-    let trusted = fields.require_message("root_certs", PUBLIC, public);
-    let chain = fields.message("cert_chain", PUBLIC, public);
+    let trusted = fields.require_message("root_certs", PEM, pem);
+    let chain = fields.message("cert_chain", PEM, pem);
     let key = fields.message("private_key", SECRET, secret);
     let set = |name, message| fields.get(name, &Kind::Message(message)).is_some();
-    match (set("cert_chain", PUBLIC), set("private_key", SECRET)) {
+    match (set("cert_chain", PEM), set("private_key", SECRET)) {
         (true, false) => fields.missing("private_key"),
         (false, true) => fields.missing("cert_chain"),
         _ => {}
@@ -47,94 +51,101 @@ pub(crate) fn ssl(fields: &Fields<'_>) -> Option<ClientTls> {
     Some(ClientTls { sni: None, trusted: trusted?, names: Vec::new(), certificate })
 }
 
-fn common(fields: &Fields<'_>) -> Option<ClientTls> {
-    fields.refuse("tls_params", "TLS 1.2 and 1.3 are spoken, with what is safe in them");
-    fields.refuse("tls_certificate_sds_secret_configs", DISCOVERED);
-    fields.refuse("tls_certificate_provider_instance", DISCOVERED);
+/// TLS of a cluster as TLS of a management server, which `at` names it as.
+pub(crate) fn to_management(tls: &UpstreamTls, at: &At<'_>) -> Option<ClientTls> {
+    if tls.secrets().next().is_some() {
+        at.rule("what the server is known by has to be there before it: write tls_certificates and validation_context");
+    }
+    if tls.alpn.iter().any(|protocol| protocol != "h2") {
+        at.rule("the cluster's alpn_protocols must be h2, as gRPC is");
+    }
+    if tls.versions != Versions::Both {
+        at.rule("to a management server TLS 1.2 and 1.3 are spoken: leave tls_params out");
+    }
+    if tls.trust.here.accepts_anybody {
+        at.rule("a management server cannot be anybody: write trusted_ca");
+    }
+    let certificate = match &tls.identity {
+        Some(Kept::Here(certificate)) => Some(certificate.clone()),
+        Some(Kept::Secret(_)) => return None,
+        None => None,
+    };
+    let names = if tls.by_sni { Vec::new() } else { tls.trust.here.names.clone() };
+    Some(ClientTls { sni: tls.sni.clone(), trusted: tls.trust.here.trusted.clone()?, names, certificate })
+}
+
+fn common(fields: &Fields<'_>) -> Option<UpstreamTls> {
+    let versions = fields.message("tls_params", PARAMETERS, parameters).unwrap_or_default();
+    fields.refuse("tls_certificate_provider_instance", "write tls_certificate_sds_secret_configs");
     fields.refuse("custom_tls_certificate_selector", "there is one certificate");
     fields.refuse("custom_handshaker", "there is only one");
     fields.refuse("key_log", "keys are not written down");
-    fields.each("alpn_protocols", Kind::Only("h2"), |at| {
-        (at.text()? != "h2").then(|| at.rule("must be h2, as gRPC is"));
-        Some(())
+    let alpn = fields.each("alpn_protocols", Kind::Text, |at| {
+        let protocol = at.text()?;
+        // A length of one byte stands before each (RFC 7301, 3.1).
+        (!(1..=255).contains(&protocol.len())).then(|| at.rule("must be 1 to 255 bytes long"));
+        Some(protocol.to_owned())
     });
-    let certificates = fields.messages("tls_certificates", CERTIFICATE, certificate);
-    if certificates.len() > 1
-        && let Some(at) = fields.get("tls_certificates", &Kind::list(Kind::Message(CERTIFICATE)))
-    {
-        at.rule("must be one");
-    }
-    let later = [("validation_context_sds_secret_config", DISCOVERED), ("combined_validation_context", DISCOVERED)];
-    fields.require_one_of(&["validation_context"], &later);
-    let (trusted, names) = fields.message("validation_context", VALIDATION, |fields| {
-        let trusted = fields.require_message("trusted_ca", PUBLIC, public);
-        let names = fields.messages("match_typed_subject_alt_names", NAME, subject_name);
-        only_the_usual(fields);
-        Some((trusted?, names))
-    })?;
-    Some(ClientTls { sni: None, trusted, names, certificate: certificates.into_iter().next() })
+    let identity = identity(fields);
+    let trust = trust(fields);
+    Some(UpstreamTls { sni: None, by_sni: false, identity, trust: trust?, alpn, versions })
 }
 
-fn only_the_usual(fields: &Fields<'_>) {
-    fields.refuse("match_subject_alt_names", "write match_typed_subject_alt_names");
-    fields.refuse("verify_certificate_hash", "a certificate is known by who vouches for it");
-    fields.refuse("verify_certificate_spki", "a certificate is known by who vouches for it");
-    fields.refuse("require_signed_certificate_timestamp", "there is no log to ask");
-    fields.refuse("crl", "revocations are not looked at");
-    fields.only_flag("only_verify_leaf_cert_crl", false);
-    fields.only_flag("allow_expired_certificate", false);
-    fields.only_choice("trust_chain_verification", "VERIFY_TRUST_CHAIN", 0);
-    fields.refuse("max_verify_depth", "a chain may have six certificates");
-    fields.refuse("watched_directory", "files are read for every stream");
-    fields.refuse("custom_validator_config", "there are none");
-    fields.refuse("ca_certificate_provider_instance", DISCOVERED);
-    fields.refuse("system_root_certs", "say who is trusted in trusted_ca");
-    fields.only_flag("suppress_client_ca_list", false);
-}
-
-fn certificate(fields: &Fields<'_>) -> Option<Certificate> {
-    let chain = fields.require_message("certificate_chain", PUBLIC, public);
-    let key = fields.require_message("private_key", SECRET, secret);
-    fields.refuse("pkcs12", "write certificate_chain and private_key");
-    fields.refuse("password", "a key's file is protected by who may read it");
-    fields.refuse("private_key_provider", "keys are read from files");
-    fields.refuse("watched_directory", "files are read for every stream");
-    fields.refuse("ocsp_staple", "a client has none to show");
-    fields.refuse("signed_certificate_timestamp", "a client has none to show");
-    fields.refuse("tls_params", "TLS 1.2 and 1.3 are spoken, with what is safe in them");
-    Some(Certificate { chain: chain?, key: key? })
-}
-
-fn subject_name(fields: &Fields<'_>) -> Option<SubjectName> {
-    let types = [("DNS", 2, Type::Dns), ("URI", 3, Type::Uri), ("IP_ADDRESS", 4, Type::Ip)];
-    let later = [
-        ("EMAIL", 1, "servers are known by DNS, URI or IP_ADDRESS"),
-        ("OTHER_NAME", 5, "servers are known by DNS, URI or IP_ADDRESS"),
-        ("SAN_TYPE_UNSPECIFIED", 0, "write DNS, URI or IP_ADDRESS"),
-    ];
-    let kind = Kind::Choice(types.iter().map(|it| it.0).collect());
-    let kind = fields.require("san_type", &kind).and_then(|_| fields.choice_or_later("san_type", &types, &later));
-    fields.refuse("oid", "it is for OTHER_NAME");
-    let matcher = fields.require_message("matcher", STRING, string_match);
-    match (kind?, matcher?) {
-        (Type::Dns, matcher) => Some(SubjectName::Dns(matcher)),
-        (Type::Uri, matcher) => Some(SubjectName::Uri(matcher)),
-        (Type::Ip, StringMatch { kind: StringMatchKind::Exact(text), .. })
-            if text.parse::<std::net::IpAddr>().is_ok() =>
+/// Who we are: written down, or to be asked for, or nobody.
+fn identity(fields: &Fields<'_>) -> Option<Kept<Certificate>> {
+    const HERE: &str = "tls_certificates";
+    const ASKED: &str = "tls_certificate_sds_secret_configs";
+    let mut here = fields.messages(HERE, CERTIFICATE, certificate);
+    let mut asked = fields.messages(ASKED, SDS, secret_name);
+    fields.one_of(&[HERE, ASKED], &[]);
+    for (name, message) in [(HERE, CERTIFICATE), (ASKED, SDS)] {
+        if let Some(at) = fields.get(name, &Kind::list(Kind::Message(message)))
+            && at.list().is_some_and(|all| all.len() > 1)
         {
-            text.parse().ok().map(SubjectName::Ip)
+            at.rule("must be one");
         }
-        (Type::Ip, _) => {
-            fields.at().rule("an IP_ADDRESS is matched by exact, as an address");
+    }
+    here.pop().map(Kept::Here).or_else(|| asked.pop().map(Kept::Secret))
+}
+
+/// Whom we trust.
+fn trust(fields: &Fields<'_>) -> Option<Trust> {
+    let names = ["validation_context", "validation_context_sds_secret_config", "combined_validation_context"];
+    fields.require_one_of(&names, &[]);
+    let here = fields.message(names[0], VALIDATION, |fields| validation(fields, true));
+    let asked = fields.message(names[1], SDS, secret_name);
+    let both = fields.message(names[2], COMBINED, |fields| {
+        let here = fields.require_message("default_validation_context", VALIDATION, |fields| validation(fields, false));
+        let secret = fields.require_message("validation_context_sds_secret_config", SDS, secret_name);
+        for older in ["validation_context_certificate_provider", "validation_context_certificate_provider_instance"] {
+            fields.refuse(older, "write validation_context_sds_secret_config");
+        }
+        Some(Trust { here: here?, secret: Some(secret?) })
+    });
+    let here = here.map(|here| Trust { here, secret: None });
+    let asked = asked.map(|secret| Trust { secret: Some(secret), ..Trust::default() });
+    here.or(asked).or(both)
+}
+
+/// `TlsParameters`.
+fn parameters(fields: &Fields<'_>) -> Option<Versions> {
+    const OLD: &str = "TLS 1.2 is the oldest that is spoken";
+    const SAFE: &str = "what is safe is spoken, and nothing else";
+    let old = [("TLSv1_0", 1, OLD), ("TLSv1_1", 2, OLD)];
+    let from = [("TLS_AUTO", 0, false), ("TLSv1_2", 3, false), ("TLSv1_3", 4, true)];
+    let to = [("TLS_AUTO", 0, true), ("TLSv1_2", 3, false), ("TLSv1_3", 4, true)];
+    let above_12 = fields.choice_or_later("tls_minimum_protocol_version", &from, &old);
+    let up_to_13 = fields.choice_or_later("tls_maximum_protocol_version", &to, &old);
+    for chosen in ["cipher_suites", "ecdh_curves", "signature_algorithms", "compliance_policies"] {
+        fields.refuse(chosen, SAFE);
+    }
+    match (above_12?, up_to_13?) {
+        (false, true) => Some(Versions::Both),
+        (false, false) => Some(Versions::Tls12),
+        (true, true) => Some(Versions::Tls13),
+        (true, false) => {
+            fields.at().rule("the oldest version must not be newer than the newest");
             None
         }
     }
-}
-
-/// `SanType`.
-#[derive(Clone, Copy, Debug)]
-enum Type {
-    Dns,
-    Uri,
-    Ip,
 }

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::{env, io};
 
-use crate::model::tls::DataSource;
+use crate::model::tls::{DataSource, Pem};
 
 /// Most that is read. A list of all public authorities has a quarter of that.
 const LARGEST: u64 = 1 << 20;
@@ -20,15 +20,20 @@ pub struct SourceError {
     pub source: io::Error,
 }
 
-/// Reads it, as text. Blocks for as long as the file system does.
+/// Reads it, as text, unless that was done before. Blocks for as long as the file system does.
 ///
 /// # Errors
 /// If it is not there, or not text, or larger than 1 MiB.
-pub fn read(from: &DataSource) -> Result<String, SourceError> {
+pub fn read(from: &DataSource) -> Result<Pem, SourceError> {
     let text = match from {
-        DataSource::File(path) => read_file(path),
-        DataSource::Environment(name) => env::var(name).map_err(|error| io::Error::new(io::ErrorKind::NotFound, error)),
-        DataSource::Inline(text) => Ok(text.as_ref().to_owned()),
+        DataSource::File(path) => read_file(path).map(Pem::from),
+        DataSource::Environment(name) => match env::var(name) {
+            Ok(text) => Ok(text.into()),
+            // Not what is there: it may be a secret.
+            Err(env::VarError::NotUnicode(_)) => Err(io::Error::new(io::ErrorKind::InvalidData, "not UTF-8")),
+            Err(error @ env::VarError::NotPresent) => Err(io::Error::new(io::ErrorKind::NotFound, error)),
+        },
+        DataSource::Inline(text) | DataSource::Read(_, text) => Ok(text.clone()),
     };
     text.map_err(|source| SourceError { from: from.clone(), source })
 }
@@ -57,9 +62,9 @@ mod tests {
         assert_eq!(why("/"), "/: not a file");
         let large = env::temp_dir().join(format!("bowline-large-{}", std::process::id()));
         fs::write(&large, "x".repeat(1 << 20)).expect("a folder for it");
-        let most = read(&DataSource::File(large.clone())).map(|text| text.len());
+        let most = read(&DataSource::File(large.clone())).map(|text| text.as_str().len());
         fs::write(&large, "x".repeat((1 << 20) + 1)).expect("a folder for it");
-        let more = read(&DataSource::File(large.clone())).map(|text| text.len());
+        let more = read(&DataSource::File(large.clone())).map(|text| text.as_str().len());
         fs::remove_file(&large).expect("it is there");
         assert_eq!(most.expect("as large as may be"), 1 << 20);
         assert!(more.expect_err("too large").to_string().ends_with("larger than 1 MiB"));

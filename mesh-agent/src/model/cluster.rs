@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::model::endpoint::{DnsHost, Endpoint, Roster};
 use crate::model::management::ConfigSource;
 use crate::model::name::ClusterName;
+use crate::model::tls::UpstreamTls;
 
 /// One cluster as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct Cluster {
     pub connect_timeout: Duration,
     /// What is spoken to the endpoints.
     pub protocol: UpstreamProtocol,
+    /// How TLS is spoken to them, if it is.
+    pub tls: Option<Box<UpstreamTls>>,
     /// How an endpoint is chosen.
     pub balance: BalancePolicy,
     /// Percent of its endpoints that must be available, or a priority level's health is disregarded. Envoy's default: 50; 0: never.

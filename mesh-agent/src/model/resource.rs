@@ -11,6 +11,7 @@ use crate::model::extension::Extension as Filter;
 use crate::model::listener::{Listener, UdpListener};
 use crate::model::route::RouteConfig;
 use crate::model::scope::Scope;
+use crate::model::tls::Secret;
 
 /// A kind of resource. In the order in which kinds are asked for and go live: what is referred to before what refers to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -118,6 +119,8 @@ pub enum Resource {
     Cluster(Arc<Cluster>),
     /// See [`ResourceKind::Endpoints`].
     Endpoints(Arc<Assignment>),
+    /// See [`ResourceKind::Secret`].
+    Secret(Arc<Secret>),
     /// See [`ResourceKind::Listener`].
     Listener(Arc<Listener>),
     /// See [`ResourceKind::Listener`]: one for UDP.
@@ -137,6 +140,7 @@ impl Resource {
         match self {
             Self::Cluster(_) => ResourceKind::Cluster,
             Self::Endpoints(_) => ResourceKind::Endpoints,
+            Self::Secret(_) => ResourceKind::Secret,
             Self::Listener(_) | Self::UdpListener(_) => ResourceKind::Listener,
             Self::Route(_) => ResourceKind::Route,
             Self::Extension(_) => ResourceKind::Extension,
@@ -150,6 +154,7 @@ impl Resource {
         match self {
             Self::Cluster(cluster) => cluster.name.as_str(),
             Self::Endpoints(assignment) => &assignment.name,
+            Self::Secret(secret) => &secret.name,
             Self::Listener(listener) => listener.name.as_str(),
             Self::UdpListener(listener) => listener.name.as_str(),
             Self::Route(routes) => routes.name.as_str(),

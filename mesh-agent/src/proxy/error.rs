@@ -160,6 +160,9 @@ impl ProxyError {
                 ConnectError::Timeout { .. } => reset("connection timeout"),
                 ConnectError::Socket { .. } => reset("local connection failure"),
                 ConnectError::Refused { .. } => reset("remote connection failure"),
+                ConnectError::Tls { source, .. } => {
+                    reset(&format!("remote connection failure, transport failure reason: TLS_error:{source}"))
+                }
             },
             Kind::Upstream(error) => match error {
                 StreamError::Closed | StreamError::Io(_) => reset("connection termination"),

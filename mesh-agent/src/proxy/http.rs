@@ -41,6 +41,7 @@ use crate::proxy::http::session::Session;
 use crate::proxy::worker::Worker;
 use crate::snapshot::HttpChain;
 use crate::telemetry::{Protocol, Tier};
+use crate::transport::Stream;
 
 /// Serves one downstream connection to its end.
 pub(super) async fn serve(worker: &Rc<Worker>, connection: Connection, chain: &Arc<HttpChain>) {
@@ -55,6 +56,7 @@ pub(super) async fn serve(worker: &Rc<Worker>, connection: Connection, chain: &A
         },
     };
     session.listed.set_protocol(if is_http2 { Protocol::Http2 } else { Protocol::Http1 }, Tier::T3);
+    let stream = Stream::Plain(stream);
     if is_http2 {
         h2::server::serve(&mut session, stream, read_ahead).await;
     } else {

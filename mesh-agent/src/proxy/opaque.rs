@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 
+use crate::identity::Alpn;
 use crate::model::flow::{Direction, Steering};
 use crate::proxy::connection::Connection;
 use crate::proxy::detect::ServerFirst;
@@ -15,7 +16,7 @@ use crate::proxy::tcp::{self, CopyError, Progress, Speaker};
 use crate::proxy::worker::Worker;
 use crate::snapshot::{Cold, Snapshot, TcpChain};
 use crate::telemetry::{ConnectionGuard, Destination, Protocol, TcpGuard, Tier};
-use crate::transport::Target;
+use crate::transport::{Stream, Target};
 
 /// Envoy's default of `connect_timeout`, for destinations that have no cluster to say otherwise.
 const PASSTHROUGH_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -48,7 +49,7 @@ pub(super) async fn proxy(worker: &Worker, snapshot: &Snapshot, connection: Conn
         return refuse(&connection);
     };
     let leg = Leg {
-        target: worker.target(endpoint.address, &connection.origin),
+        target: worker.target(endpoint.address, &connection.origin).secured(cluster.tls.as_ref(), Alpn::None),
         destination: Destination::Cluster(cluster.name().clone()),
         connect_timeout: cluster.config.connect_timeout,
         idle_timeout: chain.config.idle_timeout,
@@ -102,6 +103,7 @@ async fn carry(worker: &Worker, connection: Connection, leg: Leg) {
         }
     };
     let Connection { stream, read_ahead, origin, listed } = connection;
+    let stream = Stream::Plain(stream);
     let memory = &worker.server_first;
     let steering = worker.steering.as_deref();
     let counts = Counts { steering, listed, edge: edge.tcp_open(), memory, destination: origin.destination };

@@ -2,14 +2,14 @@
 //!
 //! An idle direction holds no buffer: bytes are read into the thread's scratch space only once there are some, and written at once;
 //! what the receiver does not take yet is all that is kept, and nothing more is read until it is gone. A direction in which much
-//! comes at once stops copying and has the kernel move pages (`bulk`). A side that ends its sending is passed on as such
+//! comes at once stops copying and has the kernel move pages (`bulk`), if neither side has TLS. A side that ends its sending is passed on as such
 //! (half-close), a reset as a reset.
 
 mod bulk;
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io;
-use std::net::Shutdown;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -18,6 +18,8 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use bulk::{Batch, Pipes};
+
+use crate::transport::Stream;
 
 /// Which side sent the first byte of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +66,8 @@ impl Default for Scratch {
 
 /// Copies until both sides have ended. `read_ahead` is what was already read from the client.
 pub(super) async fn copy(
-    client: &TcpStream,
-    server: &TcpStream,
+    client: &Stream,
+    server: &Stream,
     read_ahead: BytesMut,
     idle: Option<Duration>,
     scratch: &Scratch,
@@ -103,11 +105,11 @@ pub(super) async fn copy(
 }
 
 /// Resets both sides when an exchange broke, or was cut off because its pod or the agent ends.
-struct Unfinished<'a>(Option<[&'a TcpStream; 2]>);
+struct Unfinished<'a>(Option<[&'a Stream; 2]>);
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        self.0.into_iter().flatten().for_each(reset);
+        self.0.into_iter().flatten().for_each(|stream| reset(stream.tcp()));
     }
 }
 
@@ -120,8 +122,8 @@ pub(super) fn reset(stream: &TcpStream) {
 
 /// One direction.
 async fn pump(
-    from: &TcpStream,
-    to: &TcpStream,
+    from: &Stream,
+    to: &Stream,
     read_ahead: BytesMut,
     scratch: &Scratch,
     moved: impl Fn(u64),
@@ -137,7 +139,10 @@ async fn pump(
     let mut hides_bytes = None;
     loop {
         from.readable().await?;
-        if full >= BULK_AFTER && !*hides_bytes.get_or_insert_with(|| progress.hides_bytes(from)) {
+        if full >= BULK_AFTER
+            && let (Some(from), Some(to)) = (from.plain(), to.plain())
+            && !*hides_bytes.get_or_insert_with(|| progress.hides_bytes(from))
+        {
             match scratch.pipes.move_batch(from, to, &moved).await? {
                 Batch::Moved(moved) => {
                     // Messages again: reading and writing them takes no more, and no pipe.
@@ -151,12 +156,15 @@ async fn pump(
             }
         }
         match pass(from, to, scratch, &moved)? {
-            Passed::All { filled } => full = if filled { full + 1 } else { 0 },
+            Passed::All { filled } => {
+                full = if filled { full + 1 } else { 0 };
+                to.flush().await?;
+            }
             Passed::Part(rest) => write_all(to, &rest).await?,
             Passed::End => break,
         }
     }
-    match SockRef::from(to).shutdown(Shutdown::Write) {
+    match poll_fn(|cx| to.poll_shutdown(cx)).await {
         // The peer is gone already; its own direction will say so.
         Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
         result => result,
@@ -175,7 +183,7 @@ enum Passed {
 }
 
 /// One read and one write, through the scratch space.
-fn pass(from: &TcpStream, to: &TcpStream, scratch: &Scratch, moved: &impl Fn(u64)) -> io::Result<Passed> {
+fn pass(from: &Stream, to: &Stream, scratch: &Scratch, moved: &impl Fn(u64)) -> io::Result<Passed> {
     let mut scratch = scratch.buffer.borrow_mut();
     let read = match from.try_read(&mut scratch) {
         Ok(0) => return Ok(Passed::End),
@@ -196,7 +204,7 @@ fn pass(from: &TcpStream, to: &TcpStream, scratch: &Scratch, moved: &impl Fn(u64
     })
 }
 
-async fn write_all(to: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+async fn write_all(to: &Stream, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         to.writable().await?;
         match to.try_write(bytes) {
@@ -205,7 +213,7 @@ async fn write_all(to: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    to.flush().await
 }
 
 /// When bytes last moved, and whether any did.

@@ -6,8 +6,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
-
 use crate::balance::Balancers;
 use crate::drain::Watcher;
 use crate::model::endpoint::Endpoint;
@@ -19,7 +17,7 @@ use crate::proxy::http::thread::HttpThread;
 use crate::proxy::tcp::Scratch;
 use crate::snapshot::{LiveCluster, Reader, Snapshot};
 use crate::telemetry::WorkerTelemetry;
-use crate::transport::{self, ConnectError, Target};
+use crate::transport::{self, ConnectError, Stream, Target};
 
 /// What a data thread is given to work with.
 #[derive(Debug)]
@@ -108,8 +106,10 @@ impl Worker {
             _ => self.local.borrow().get(&address.ip()).cloned(),
         };
         match local {
-            Some(pod) => Target { address, client: origin.pod.is_some().then_some(origin.peer), place: Some(pod) },
-            None => Target { address, client: None, place: origin.pod.clone() },
+            Some(pod) => {
+                Target { address, client: origin.pod.is_some().then_some(origin.peer), place: Some(pod), tls: None }
+            }
+            None => Target { address, client: None, place: origin.pod.clone(), tls: None },
         }
     }
 
@@ -122,8 +122,14 @@ impl Worker {
     ///
     /// # Errors
     /// See [`ConnectError`].
-    pub(super) async fn connect(&self, target: &Target, timeout: Duration) -> Result<TcpStream, ConnectError> {
-        transport::connect(target, self.steering.as_deref(), timeout).await
+    pub(super) async fn connect(&self, target: &Target, timeout: Duration) -> Result<Stream, ConnectError> {
+        let connected = transport::connect(target, self.steering.as_deref(), timeout).await;
+        if let (Err(error @ ConnectError::Tls { .. }), Some((client, _))) = (&connected, &target.tls)
+            && client.may_complain()
+        {
+            tracing::warn!(%error, "connections that want it fail; for a minute that is told at level debug only");
+        }
+        connected
     }
 
     /// The workload of `pod` now runs on this node: its addresses are reached inside its namespace.

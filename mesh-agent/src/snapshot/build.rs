@@ -1,7 +1,7 @@
 //! From configured resources to snapshots, change by change: a change costs what it changes.
 //!
 //! Pure: what is known in, what is live out. Nothing goes live before it can work (*make before break*): a cluster waits for its
-//! endpoints, a listener for its routes and for its clusters, a route configuration for its clusters, and until then whatever was live
+//! endpoints and secrets, a listener for its routes and for its clusters, a route configuration for its clusters, and until then whatever was live
 //! under that name stays. Each waits for one thing at a time ([`Need`]) and is tried again when that comes, or when the caller, who
 //! knows the time, gives it up. All that one call changes goes live at once.
 
@@ -11,6 +11,7 @@ mod extension;
 mod listener;
 mod route;
 mod scope;
+mod secret;
 mod waiting;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -35,6 +36,7 @@ use extension::Named;
 use listener::{Claim, Configured, Known};
 use route::Discovered;
 use scope::Scoped;
+use secret::Asked;
 use waiting::{Waiter, Waiting};
 
 /// Something that is needed by name.
@@ -93,10 +95,12 @@ pub struct Builder {
     clusters: Slots<LiveCluster>,
     routes: Slots<RouteTable>,
     listeners: Arc<Listeners>,
-    /// Clusters that wait for their endpoints.
+    /// Clusters that wait for their endpoints or secrets.
     warming: HashMap<ClusterName, Arc<Cluster>>,
     /// Endpoints that come by themselves, by the name they are asked for by.
     services: HashMap<Arc<str>, Service>,
+    /// Secrets that come by themselves, by the name they are asked for by.
+    secrets: HashMap<Arc<str>, Asked>,
     resolved: HashMap<ClusterName, Arc<EndpointSet>>,
     discovered: HashMap<RouteConfigName, Discovered>,
     /// Filters that come by themselves.
@@ -155,6 +159,7 @@ impl Builder {
                 Change::HeardScopes => self.heard_scopes(&mut round),
                 Change::Put(Resource::Cluster(cluster)) => self.put_cluster(cluster, &mut round),
                 Change::Put(Resource::Endpoints(assignment)) => self.put_endpoints(&assignment, &mut round),
+                Change::Put(Resource::Secret(secret)) => self.put_secret(&secret, &mut round),
                 Change::Put(Resource::Listener(config)) => self.put_listener(Configured::Tcp(config), &mut round),
                 Change::Put(Resource::UdpListener(config)) => self.put_listener(Configured::Udp(config), &mut round),
                 Change::Put(Resource::Route(config)) => self.put_routes(config, &mut round),
@@ -297,6 +302,7 @@ impl Builder {
     pub fn source(&self, need: &Need) -> Option<ConfigSource> {
         match need.kind {
             ResourceKind::Endpoints => self.services.get(&need.name).map(|service| service.source.clone()),
+            ResourceKind::Secret => self.secrets.get(&need.name).map(|asked| asked.source.clone()),
             ResourceKind::Route if self.demand.as_ref().is_none_or(|demand| demand.wants(need)) => {
                 self.discovered.get(&RouteConfigName::from(&*need.name)).map(|routes| routes.source.clone())
             }
@@ -354,7 +360,7 @@ impl Change {
             // And keys of scopes.
             Self::Remove(ResourceKind::Listener | ResourceKind::ScopedRoute, _) => 0,
             Self::Put(Resource::Cluster(_)) => 1,
-            Self::Put(Resource::Endpoints(_)) | Self::Resolved(..) => 2,
+            Self::Put(Resource::Endpoints(_) | Resource::Secret(_)) | Self::Resolved(..) => 2,
             // Before the routes and filters themselves: only those are taken that a listener asks for.
             Self::Put(Resource::Listener(_) | Resource::UdpListener(_)) => 3,
             Self::Put(Resource::Scope(_)) => 4,

@@ -44,6 +44,30 @@ pub enum Rejected {
         /// Who has it.
         by: ListenerName,
     },
+    /// Another cluster has a secret of that name from another source.
+    #[error("cluster {cluster}: secret {secret:?} comes from another source already, for another cluster")]
+    SecretElsewhere {
+        /// The cluster that was left out.
+        cluster: ClusterName,
+        /// The secret.
+        secret: Arc<str>,
+    },
+    /// Who asks for it could not use it.
+    #[error("secret {name:?}: {what}")]
+    Secret {
+        /// The secret that was left out.
+        name: Arc<str>,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// It is for UDP, which has no TLS.
+    #[error("listener {listener}: cluster {cluster} wants TLS, which UDP does not have")]
+    UdpTls {
+        /// The listener that was left out.
+        listener: ListenerName,
+        /// The cluster.
+        cluster: ClusterName,
+    },
     /// It is for UDP, and its datagrams would have to change from IPv4 to IPv6 or back.
     #[error("listener {listener}: UDP cannot be sent on to {endpoint}, which is of the other address family")]
     Family {
@@ -115,13 +139,17 @@ impl Rejected {
         match self {
             Self::RouteConfig { name, .. } => (ResourceKind::Route, name.as_str()),
             Self::ExtensionType { name, .. } => (ResourceKind::Extension, name),
-            Self::EndpointsElsewhere { cluster, .. } => (ResourceKind::Cluster, cluster.as_str()),
             Self::ScopeKey { name, .. } | Self::ScopeElsewhere { name, .. } => (ResourceKind::ScopedRoute, name),
+            Self::EndpointsElsewhere { cluster, .. } | Self::SecretElsewhere { cluster, .. } => {
+                (ResourceKind::Cluster, cluster.as_str())
+            }
+            Self::Secret { name, .. } => (ResourceKind::Secret, name),
             Self::NoSuchCluster { listener, .. }
             | Self::TwoSources { listener, .. }
             | Self::Routes { listener, .. }
             | Self::AddressTaken { listener, .. }
             | Self::Family { listener, .. }
+            | Self::UdpTls { listener, .. }
             | Self::Weights { listener } => (ResourceKind::Listener, listener.as_str()),
         }
     }

@@ -3,6 +3,7 @@
 mod demand;
 mod extension;
 mod scope;
+mod secret;
 mod warming;
 
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ use crate::snapshot::{Builder, Change, EndpointSet, Rejected};
 
 fn cluster(name: &str, discovery: Discovery) -> Arc<Cluster> {
     Arc::new(Cluster {
+        tls: None,
         name: name.into(),
         discovery,
         connect_timeout: Duration::from_secs(5),

@@ -34,7 +34,7 @@ fn snapshot_of(listener: &str) -> Services {
         )
     };
     let text = format!(
-        "static_resources:\n  clusters:\n{}{}{}{}{}{}  listeners:\n  - {listener}\n",
+        "static_resources:\n  clusters:\n{}{}{}{}{}{}{}  listeners:\n  - {listener}\n",
         cluster("one", &[endpoint("10.0.0.1", 81, 1), endpoint("10.0.0.2", 81, 1)]),
         cluster("two", &[endpoint("10.0.0.3", 81, 1), endpoint("10.0.0.4", 81, 1)]),
         cluster("heavy", &[endpoint("10.0.0.5", 81, 3), endpoint("10.0.0.6", 81, 1)]),
@@ -42,6 +42,8 @@ fn snapshot_of(listener: &str) -> Services {
         cluster("none", &[]),
         cluster("hashed", &[endpoint("10.0.0.7", 81, 1), endpoint("10.0.0.8", 81, 2)])
             .replace("type: STATIC", "type: STATIC, lb_policy: MAGLEV"),
+        cluster("secure", &[endpoint("10.0.0.9", 81, 1)])
+            .replace("type: STATIC", &format!("type: STATIC, transport_socket: {{name: tls, typed_config: {TLS}}}")),
     );
     let config = file::parse(&text, |_| Vec::new()).expect("a configuration");
     let (snapshot, rejected) = Builder::default().build(&config.listeners, &config.clusters, &HashMap::new());
@@ -62,6 +64,9 @@ fn tcp(to: &str) -> String {
          type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: t, {to}}}}}"
     )
 }
+
+const TLS: &str = "{'@type': type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext, \
+                   common_tls_context: {validation_context: {trust_chain_verification: ACCEPT_UNTRUSTED}}}";
 
 #[track_caller]
 fn check(listener: &str, shares: &[(&str, f64)]) {
@@ -108,6 +113,8 @@ fn what_has_to_be_looked_at_timed_or_bridged_needs_the_agent() {
     for listener in [
         listener(inspector, &one),
         listener(", use_original_dst: true", &one),
+        listener("", &tcp("cluster: secure")),
+        listener("", &tcp("weighted_clusters: {clusters: [{name: one, weight: 9}, {name: secure, weight: 1}]}")),
         listener(", traffic_direction: INBOUND", &one),
         listener("", &one).replace("bind_to_port: false", "bind_to_port: true"),
         listener("", &one).replace("10.96.0.1", "0.0.0.0"),

@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -68,9 +67,9 @@ impl<C, U> IdlePool<C, U> {
     }
 
     /// Closes what is dead, too old, or leads where its last user does not want to go any more.
-    pub fn sweep(&mut self, now: Instant, alive: impl Fn(&C) -> bool, wanted: impl Fn(&U, SocketAddr) -> bool) {
+    pub fn sweep(&mut self, now: Instant, alive: impl Fn(&C) -> bool, wanted: impl Fn(&U, &TargetKey) -> bool) {
         self.by_target.retain(|key, Idle { user, connections }| {
-            let wanted = wanted(user, key.address());
+            let wanted = wanted(user, key);
             connections.retain(|(since, it)| wanted && now.duration_since(*since) < MAX_IDLE && alive(it));
             !connections.is_empty()
         });
@@ -92,11 +91,13 @@ impl<C, U> IdlePool<C, U> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
     use crate::transport::Target;
 
     fn key(port: u16) -> TargetKey {
-        Target { address: SocketAddr::from(([10, 0, 0, 1], port)), place: None, client: None }.key()
+        Target { address: SocketAddr::from(([10, 0, 0, 1], port)), place: None, client: None, tls: None }.key()
     }
 
     #[test]

@@ -24,7 +24,7 @@ const RESOURCES: [&str; 8] = [
 ];
 
 /// Packages whose messages stand in an `Any`: those that some decoder reads. Others are refused by their type.
-const EXTENSIONS: [&str; 9] = [
+const EXTENSIONS: [&str; 10] = [
     "envoy.extensions.filters.http.router.v3",
     "envoy.extensions.filters.listener.http_inspector.v3",
     "envoy.extensions.filters.listener.original_dst.v3",
@@ -33,6 +33,7 @@ const EXTENSIONS: [&str; 9] = [
     "envoy.extensions.filters.network.tcp_proxy.v3",
     "envoy.extensions.filters.udp.udp_proxy.v3",
     "envoy.extensions.transport_sockets.raw_buffer.v3",
+    "envoy.extensions.transport_sockets.tls.v3",
     "envoy.extensions.upstreams.http.v3",
 ];
 

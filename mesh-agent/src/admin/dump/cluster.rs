@@ -6,6 +6,7 @@ use crate::admin::dump::assignment::{assignment, dns_host, endpoint};
 use crate::admin::dump::http::http2;
 use crate::admin::dump::management::config_source;
 use crate::admin::dump::object::{Object, duration};
+use crate::admin::dump::tls::transport_socket;
 use crate::model::cluster::{
     BalancePolicy, Cluster, DEFAULT_PANIC_THRESHOLD, Discovery, DnsFamily, Eds, Http2Options, UpstreamProtocol,
 };
@@ -27,6 +28,7 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
         .set("lb_policy", policy)
         .maybe("maglev_lb_config", maglev)
         .maybe("common_lb_config", common(cluster))
+        .maybe("transport_socket", cluster.tls.as_deref().map(transport_socket))
         .maybe("typed_extension_protocol_options", protocol(cluster.protocol));
     let name = cluster.name.as_str();
     let (object, assignment) = match &cluster.discovery {

@@ -68,8 +68,8 @@ impl Limits {
             if checked.is_ok() && kind == ResourceKind::Cluster && live.has_let_go_of(&name) {
                 continue;
             }
-            match checked.and_then(|()| live.expect(&resource)) {
-                Ok(()) => {
+            match checked.and_then(|()| live.expect(resource)) {
+                Ok(resource) => {
                     offered.push(name);
                     changes.push(Change::Put(resource));
                 }

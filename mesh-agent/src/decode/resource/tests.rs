@@ -39,18 +39,35 @@ fn a_refusal_names_the_resource_and_every_field() {
     assert!(said.starts_with(expected), "{said}");
     assert_eq!(refused(Kind::Endpoints, "{}"), "endpoints without a name: cluster_name: required");
     assert_eq!(
-        refused(Kind::Secret, "{ name: s, tls_certificate: {} }"),
-        "secret \"s\": not supported: there is no TLS yet"
+        refused(Kind::Secret, "{ name: s, tls_certificate: {}, generic_secret: {} }"),
+        "secret \"s\": generic_secret: not supported: nothing that is supported needs one; only one of tls_certificate and \
+         generic_secret may be set; tls_certificate.certificate_chain: required; tls_certificate.private_key: required"
     );
     let tls = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
-    let socket = format!("transport_socket: {{ name: tls, typed_config: {{ '@type': t/{tls} }} }}");
-    assert_eq!(
-        refused(Kind::Cluster, &CLUSTER.replace("name: c, load", &format!("name: c, {socket}, load"))),
-        format!(
-            "cluster \"c\": transport_socket.typed_config[\"@type\"]: {tls} is not supported: there is TLS to management \
-             servers only yet"
-        )
-    );
+    let with_tls = |common: &str| {
+        let config = format!("{{ '@type': t/{tls}, common_tls_context: {common} }}");
+        let socket = format!("transport_socket: {{ name: tls, typed_config: {config} }}");
+        refused(Kind::Cluster, &CLUSTER.replace("name: c, load", &format!("name: c, {socket}, load")))
+    };
+    let place = "cluster \"c\": transport_socket.typed_config.common_tls_context";
+    assert_eq!(with_tls("{ validation_context: {} }"), format!("{place}.validation_context.trusted_ca: required"));
+    let sds = "{ name: ca, sds_config: { api_config_source: {} } }";
+    let said = with_tls(&format!("{{ validation_context_sds_secret_config: {sds} }}"));
+    let expected = ".validation_context_sds_secret_config.sds_config.api_config_source: not supported: ";
+    assert!(said.starts_with(&format!("{place}{expected}")), "{said}");
+}
+
+#[test]
+fn a_key_is_not_repeated_in_a_refusal() {
+    let secret = |key: &str| {
+        let chain = "certificate_chain: { inline_string: chain }";
+        let text = format!("{{ name: s, tls_certificate: {{ {chain}, private_key: {key} }} }}");
+        decode(Kind::Secret, &text).expect_err("it is not good")
+    };
+    for key in ["{ inline_bytes: 'TOPSECRET!' }", "{ inline_string: x, inline_bytes: TOPSECRET= }"] {
+        let said = secret(key);
+        assert!(said.contains("private_key") && !said.contains("SECRET"), "{said}");
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ use crate::model::listener::Detect;
 use crate::model::route::{
     Action, Domain, HostRewrite, IdleTimeout, PathRewrite, RedirectPath, RedirectScheme, RouteConfig,
 };
+use crate::model::tls::{DataSource, Kept, Versions};
 use crate::model::workload::Mode;
 
 const GATEWAY: &str = include_str!("../../../testdata/gateway.yaml");
@@ -90,6 +91,9 @@ fn what_is_set_is_taken() {
             UpstreamProtocol::Downstream(default),
             UpstreamProtocol::Http2(default),
             UpstreamProtocol::Http1,
+            UpstreamProtocol::Http2(default),
+            UpstreamProtocol::Http1,
+            UpstreamProtocol::Http1,
         ]
     );
     let Discovery::Static(Roster { endpoints, policy }) = &config.clusters[0].discovery else { panic!("static") };
@@ -137,6 +141,26 @@ fn routes_are_taken() {
     assert_eq!((redirect.status.as_u16(), redirect.port, &redirect.scheme), (303, Some(8443), &RedirectScheme::Https));
     let Action::Redirect(redirect) = &shop.routes[4].action else { panic!("redirect") };
     assert_eq!((&redirect.path, redirect.port), (&RedirectPath::Prefix("/old".into()), None));
+}
+
+#[test]
+fn tls_is_taken_and_shows_no_key() {
+    let config = decode(COMPLETE).unwrap();
+    let tls = |name: &str| config.clusters.iter().find(|it| it.name.as_str() == name).unwrap().tls.clone().unwrap();
+    let secure = tls("secure");
+    let secrets: Vec<_> = secure.secrets().map(|it| (&*it.name, it.source.initial_fetch_timeout)).collect();
+    assert_eq!(secrets, [("default", seconds(15)), ("ROOTCA", seconds(1))]);
+    assert!(secure.by_sni && secure.trust.here.names.len() == 1 && secure.trust.here.trusted.is_none());
+    assert_eq!((secure.versions, secure.alpn.as_slice()), (Versions::Both, &["istio".to_owned(), "h2".to_owned()][..]));
+    let anybody = tls("anybody");
+    assert!(anybody.trust.here.accepts_anybody && anybody.trust.secret.is_none());
+    let Some(Kept::Here(certificate)) = &anybody.identity else { panic!("{anybody:?}") };
+    assert_eq!(certificate.chain, DataSource::Inline("-----BEGIN".into()));
+    assert_eq!(format!("{:?}", certificate.key), "Inline([27 bytes])");
+    assert_eq!(tls("checked").versions, Versions::Tls13);
+    let server = &config.dynamic.as_ref().unwrap().ads.as_ref().unwrap().servers[2];
+    assert_eq!(server.tls.as_ref().unwrap().sni.as_deref(), Some("istiod.istio-system.svc"));
+    assert!(config.clusters.iter().all(|it| it.name.as_str() != "istiod"), "nothing else is sent there");
 }
 
 #[test]

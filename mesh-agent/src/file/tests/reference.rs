@@ -3,7 +3,9 @@
 use std::fs;
 
 use super::{COMPLETE, bless, decode};
-use crate::decode::reference;
+use crate::decode::{reference, resource};
+use crate::file::yaml;
+use crate::model::resource::ResourceKind;
 
 const BEGIN: &str = "<!-- Generated from the decoders: BLESS=1 cargo test -p mesh-agent file::tests::reference -->\n";
 
@@ -11,6 +13,12 @@ const BEGIN: &str = "<!-- Generated from the decoders: BLESS=1 cargo test -p mes
 fn is_what_the_decoders_read() {
     reference::clear();
     decode(COMPLETE).unwrap();
+    for secret in [
+        "{ name: s, tls_certificate: { certificate_chain: { filename: /c }, private_key: { filename: /k } } }",
+        "{ name: s, validation_context: { trusted_ca: { filename: /ca } } }",
+    ] {
+        resource(ResourceKind::Secret, &yaml::parse(secret).0.unwrap(), Vec::new()).unwrap();
+    }
     assert_eq!(reference::never_set(), Vec::<String>::new(), "complete.yaml must set every field that is supported");
 
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/config-reference.md");

@@ -186,7 +186,7 @@ fn damaged_bytes_never_panic() {
             }
         }
         if let Err(refusal) = resource(*kind, &bytes) {
-            assert!(!refusal.problems.is_empty());
+            assert!(!refusal.problems.is_empty(), "{refusal}{bytes:?}");
             assert!(refusal.to_string().chars().all(|c| !c.is_control()), "{refusal}");
         }
     }

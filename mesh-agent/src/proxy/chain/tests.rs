@@ -34,6 +34,7 @@ fn listener(chains: Vec<FilterChain>, default_chain: Option<FilterChain>) -> Arc
         default_chain,
     };
     let cluster = crate::model::cluster::Cluster {
+        tls: None,
         name: "c".into(),
         discovery: crate::model::cluster::Discovery::Static(Default::default()),
         connect_timeout: Duration::from_secs(5),

@@ -93,9 +93,10 @@ pub(super) async fn run<D: Downstream>(session: &mut Session, client: &mut D, he
             return Err(Broken);
         }
         Err(error) => {
-            if matches!(error.kind, Kind::Connect(_))
+            if let Kind::Connect(why) = &error.kind
                 && let Some(edge) = &progress.edge
             {
+                tracing::debug!(error = %why, "no upstream connection");
                 edge.connect_failed();
             }
             progress.edge.as_deref().unwrap_or(session.agent_edge()).error(error.label());
@@ -182,7 +183,7 @@ async fn attempt<D: Downstream>(
     let quiet = session.router.suppress_envoy_headers;
     rewrite(quiet, route, forward, &endpoint, &mut heads.request);
     headers::announce_timeout(quiet, &mut heads.request, forward.timeout);
-    link::carry(session, client, heads, progress, &Destination { cluster, target, upgrade }).await
+    link::carry(session, client, heads, progress, Destination { cluster, target, upgrade }).await
 }
 
 /// Whether the connection manager, or the route over it, allows the upgrade that `request` asks for.

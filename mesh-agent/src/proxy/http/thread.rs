@@ -124,9 +124,9 @@ async fn sweep(worker: std::rc::Weak<Worker>) {
         let wanted = Wanted { snapshot: worker.snapshot(), addresses: RefCell::default() };
         let mut idle = worker.http.idle.borrow_mut();
         let now = Instant::now();
-        idle.sweep(now, Client::is_alive, |cluster, address| wanted.has(*cluster, address));
+        idle.sweep(now, Client::is_alive, |cluster, key| wanted.has(*cluster, key));
         worker.http.shared.sweep(|key, cluster, used| {
-            cluster.is_some_and(|cluster| wanted.has(cluster, key.address())) && now.duration_since(used) < MAX_IDLE
+            cluster.is_some_and(|cluster| wanted.has(cluster, key)) && now.duration_since(used) < MAX_IDLE
         });
         if idle.is_empty() && worker.http.shared.is_empty() {
             worker.http.sweeping.set(false);
@@ -142,12 +142,17 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn has(&self, cluster: ClusterSlot, address: SocketAddr) -> bool {
+    fn has(&self, cluster: ClusterSlot, key: &TargetKey) -> bool {
+        // Who shook hands with other certificates, or trusted others, is not sent anything any more.
+        let tls = self.snapshot.cluster(cluster).and_then(|live| live.tls.as_ref()).map(|client| client.id());
+        if key.tls() != tls {
+            return false;
+        }
         let read = || {
             let live = self.snapshot.cluster(cluster);
             live.into_iter().flat_map(|live| &live.endpoints.endpoints).map(|endpoint| endpoint.address).collect()
         };
-        self.addresses.borrow_mut().entry(cluster).or_insert_with(read).contains(&address)
+        self.addresses.borrow_mut().entry(cluster).or_insert_with(read).contains(&key.address())
     }
 }
 

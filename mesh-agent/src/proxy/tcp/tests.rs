@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{CopyError, Progress, Scratch, Speaker, copy, reset};
+use crate::transport::Stream;
 
 #[derive(Default)]
 struct Counts {
@@ -46,8 +47,8 @@ async fn between<T>(
     read_ahead: &[u8],
     talk: impl AsyncFnOnce(TcpStream, TcpStream) -> T,
 ) -> (T, Result<(), CopyError>, Counts) {
-    let (client, near_client) = pair().await;
-    let (server, near_server) = pair().await;
+    let ((client, near_client), (server, near_server)) = (pair().await, pair().await);
+    let (near_client, near_server) = (Stream::Plain(near_client), Stream::Plain(near_server));
     let counts = Counts::default();
     let scratch = Scratch::default();
     let carry = async {
@@ -141,6 +142,7 @@ async fn idle_connections_end() {
 async fn a_copy_that_is_cut_off_resets_both_sides() {
     let (mut client, near_client) = pair().await;
     let (mut server, near_server) = pair().await;
+    let (near_client, near_server) = (Stream::Plain(near_client), Stream::Plain(near_server));
     let (counts, scratch) = (Counts::default(), Scratch::default());
     let copying = copy(&near_client, &near_server, BytesMut::new(), None, &scratch, &counts);
     let cut = tokio::time::timeout(Duration::from_millis(10), copying).await;

@@ -1,7 +1,8 @@
-//! Clusters and their endpoints. New endpoints replace one entry of one table.
+//! Clusters and their endpoints. What of a cluster's TLS comes by itself is [`super::secret`]. New endpoints replace one entry of one table.
 
 use std::sync::Arc;
 
+use crate::identity::Client;
 use crate::model::cluster::{Assignment, Cluster, Discovery, Eds};
 use crate::model::management::ConfigSource;
 use crate::model::name::ClusterName;
@@ -31,6 +32,9 @@ impl Builder {
         if newest.is_some_and(|newest| **newest == *cluster) {
             return;
         }
+        if let Some(secret) = self.secret_elsewhere(&cluster) {
+            return round.rejected.push(Rejected::SecretElsewhere { cluster: name, secret });
+        }
         if let Some(eds) = eds(&cluster) {
             if self.is_elsewhere(eds, &name) {
                 let endpoints = Arc::clone(&eds.service);
@@ -38,15 +42,16 @@ impl Builder {
             }
             self.use_service(eds, &name, round);
         }
+        self.use_secrets(&cluster, round);
         if let Some(superseded) = self.warming.insert(name.clone(), cluster) {
-            self.leave_service(&superseded, round);
+            self.leave_what_it_asked_for(&superseded, round);
         }
         self.settle_guess(&name, round);
         self.waiting.release(&Waiter::Cluster(name.clone()));
         self.try_cluster(&name, round);
     }
 
-    /// Makes a warming cluster live if it has endpoints.
+    /// Makes a warming cluster live if it has endpoints and secrets.
     pub(super) fn try_cluster(&mut self, name: &ClusterName, round: &mut Round) {
         let Some(config) = self.warming.get(name) else { return };
         let endpoints = match &config.discovery {
@@ -66,11 +71,15 @@ impl Builder {
                 }
             }
         };
+        if let Some(need) = self.missing_secret(config) {
+            return self.waiting.hold(Waiter::Cluster(name.clone()), need);
+        }
         let Some(config) = self.warming.remove(name) else { return };
         let before = self.live_cluster(name).map(|live| Arc::clone(&live.config));
-        self.set_live(config, endpoints, round);
+        let tls = self.kept_client(&config);
+        self.set_live(config, endpoints, tls, round);
         match before {
-            Some(before) => self.leave_service(&before, round),
+            Some(before) => self.leave_what_it_asked_for(&before, round),
             None => {
                 let need = Need { kind: ResourceKind::Cluster, name: name.shared() };
                 round.ready.extend(self.waiting.arrived(&need));
@@ -90,9 +99,9 @@ impl Builder {
         for user in users {
             let Some(live) = self.live_cluster(&user) else { continue };
             if eds(&live.config).is_some_and(|eds| eds.service == assignment.name) {
-                let config = Arc::clone(&live.config);
+                let (config, tls) = (Arc::clone(&live.config), live.tls.clone());
                 let endpoints = EndpointSet::new(assignment.roster.clone(), &config);
-                self.set_live(config, Arc::new(endpoints), round);
+                self.set_live(config, Arc::new(endpoints), tls, round);
             }
         }
         let need = Need { kind: ResourceKind::Endpoints, name: Arc::clone(&assignment.name) };
@@ -106,9 +115,9 @@ impl Builder {
         }
         let Some(live) = self.live_cluster(name) else { return };
         if matches!(live.config.discovery, Discovery::StrictDns { .. }) {
-            let config = Arc::clone(&live.config);
+            let (config, tls) = (Arc::clone(&live.config), live.tls.clone());
             self.resolved.insert(name.clone(), Arc::clone(&endpoints));
-            self.set_live(config, endpoints, round);
+            self.set_live(config, endpoints, tls, round);
         }
     }
 
@@ -116,14 +125,14 @@ impl Builder {
         self.waiting.release(&Waiter::Cluster(name.clone()));
         self.resolved.remove(name);
         if let Some(config) = self.warming.remove(name) {
-            self.leave_service(&config, round);
+            self.leave_what_it_asked_for(&config, round);
         }
         if let Some(config) = self.live_cluster(name).map(|live| Arc::clone(&live.config)) {
             let slot = self.cluster_slot(name);
             self.clusters.set(slot.index(), None);
             round.clusters.push(slot);
             round.is_changed = true;
-            self.leave_service(&config, round);
+            self.leave_what_it_asked_for(&config, round);
         }
     }
 
@@ -143,10 +152,16 @@ impl Builder {
         self.clusters.get(self.cluster_slots.get(name)?.index())
     }
 
-    fn set_live(&mut self, config: Arc<Cluster>, endpoints: Arc<EndpointSet>, round: &mut Round) {
+    pub(super) fn set_live(
+        &mut self,
+        config: Arc<Cluster>,
+        endpoints: Arc<EndpointSet>,
+        tls: Option<Arc<Client>>,
+        round: &mut Round,
+    ) {
         let slot = self.cluster_slot(&config.name);
         let used = self.demand.as_ref().and_then(|demand| demand.used(&config.name));
-        self.clusters.set(slot.index(), Some(Arc::new(LiveCluster { slot, config, endpoints, used })));
+        self.clusters.set(slot.index(), Some(Arc::new(LiveCluster { slot, config, endpoints, tls, used })));
         round.clusters.push(slot);
         round.is_changed = true;
     }
@@ -170,8 +185,9 @@ impl Builder {
         })
     }
 
-    /// `cluster` is used no longer; nor are the endpoints, if it was the last that asked for them.
-    fn leave_service(&mut self, cluster: &Cluster, round: &mut Round) {
+    /// `cluster` is used no longer; nor are its endpoints and secrets, if it was the last that asked for them.
+    fn leave_what_it_asked_for(&mut self, cluster: &Cluster, round: &mut Round) {
+        self.leave_secrets(cluster, round);
         if let Some(Eds { service, .. }) = eds(cluster) {
             self.leave_endpoints(service, &cluster.name, round);
         }

@@ -212,6 +212,10 @@ impl Builder {
             }
             Configured::Udp(config) => {
                 let live = self.live_cluster(&config.proxy.cluster);
+                if live.is_some_and(|live| live.tls.is_some()) {
+                    let (listener, cluster) = (config.name.clone(), config.proxy.cluster.clone());
+                    return Err(Rejected::UdpTls { listener, cluster });
+                }
                 let endpoints = live.map_or(&[][..], |cluster| &cluster.endpoints.endpoints);
                 match endpoints.iter().find(|endpoint| endpoint.address.is_ipv4() != config.address.is_ipv4()) {
                     Some(endpoint) => {

@@ -15,7 +15,7 @@ use crate::model::management::Server;
 
 /// Connects, which takes `connect_timeout` at most.
 pub(super) async fn connect(server: &Server, (host, port): &(String, u16)) -> Result<Channel, StreamError> {
-    let tls = server.tls.as_ref().map(|tls| identity::Client::new(tls, b"h2")).transpose()?;
+    let tls = server.tls.as_ref().map(|tls| identity::ManagementClient::new(tls, b"h2")).transpose()?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let authority = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
     let endpoint = Endpoint::from_shared(format!("{scheme}://{authority}")).map_err(StreamError::Connect)?;
@@ -31,7 +31,10 @@ pub(super) async fn connect(server: &Server, (host, port): &(String, u16)) -> Re
     endpoint.connect_with_connector(dial).await.map_err(StreamError::Connect)
 }
 
-async fn dial((host, port): (String, u16), tls: Option<identity::Client>) -> io::Result<TokioIo<Box<dyn Connection>>> {
+async fn dial(
+    (host, port): (String, u16),
+    tls: Option<identity::ManagementClient>,
+) -> io::Result<TokioIo<Box<dyn Connection>>> {
     let tcp = TcpStream::connect((host.as_str(), port)).await?;
     tcp.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_INTERVAL);

@@ -142,7 +142,7 @@ fn metadata(server: &Server) -> Result<MetadataMap, StreamError> {
 /// The metadata's name and value.
 fn secret(token: &Token) -> Result<(String, String), StreamError> {
     let secret = identity::read(&token.kept).map_err(StreamError::Token)?;
-    Ok((token.header.clone(), format!("{}{}", token.prefix, secret.trim())))
+    Ok((token.header.clone(), format!("{}{}", token.prefix, secret.as_str().trim())))
 }
 
 /// An error and what caused it: tonic's own text says little more than that there is one.

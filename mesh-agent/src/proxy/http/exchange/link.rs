@@ -6,9 +6,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use crate::identity::Alpn;
 use crate::model::cluster::{Http2Options, UpstreamProtocol};
 use crate::proxy::error::{Kind, ProxyError};
 use crate::proxy::http::exchange::relay::relay;
@@ -18,7 +18,7 @@ use crate::proxy::http::h2::client::ClientStream;
 use crate::proxy::http::head::{BodySize, Heads, Version};
 use crate::proxy::http::session::Session;
 use crate::snapshot::LiveCluster;
-use crate::transport::{ConnectError, Target};
+use crate::transport::{ConnectError, Stream, Target};
 
 /// Where a request goes, and how.
 pub(super) struct Destination<'a> {
@@ -34,13 +34,16 @@ pub(super) async fn carry<D: Downstream>(
     client: &mut D,
     heads: &mut Heads,
     progress: &mut Progress,
-    to: &Destination<'_>,
+    mut to: Destination<'_>,
 ) -> Result<(), ProxyError> {
     let http2 = match to.cluster.config.protocol {
         UpstreamProtocol::Http1 => None,
         UpstreamProtocol::Http2(options) => Some(options),
         UpstreamProtocol::Downstream(options) => (heads.request.version == Version::Http2).then_some(options),
     };
+    let alpn = if http2.is_some() { Alpn::Http2 } else { Alpn::Http1 };
+    to.target = to.target.secured(to.cluster.tls.as_ref(), alpn);
+    let to = &to;
     if let Some(options) = http2 {
         // Boxed: large, and what HTTP/2 costs anyway hides the price.
         return Box::pin(carry_http2(session, client, heads, progress, to, options)).await;
@@ -108,7 +111,7 @@ async fn connect<D: Downstream>(
     client: &mut D,
     progress: &mut Progress,
     to: &Destination<'_>,
-) -> Result<TcpStream, ProxyError> {
+) -> Result<Stream, ProxyError> {
     let worker = Rc::clone(&session.worker);
     // Boxed: it is large, and not on the way of a request that finds an idle connection.
     let connecting = Box::pin(worker.connect(&to.target, to.cluster.config.connect_timeout));

@@ -5,14 +5,12 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::io::ReadBuf;
 
 use crate::proxy::http::body::StreamError;
-use crate::transport::read;
+use crate::transport::{ReadHalf, WriteHalf};
 
 /// Size of an input buffer; also what is asked of the kernel at once.
 pub(super) const INPUT_SIZE: usize = 16 * 1024;
@@ -91,17 +89,13 @@ impl Input {
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, stream: &mut ReadHalf<'_>) -> Poll<io::Result<usize>> {
         if self.data.is_empty() {
             // No memory before there are bytes.
-            ready!(stream.as_ref().poll_read_ready(cx))?;
+            ready!(stream.poll_read_ready(cx))?;
         }
         if self.end == self.data.len() {
             self.make_room(INPUT_SIZE);
         }
         let mut room = ReadBuf::new(&mut self.data[self.end..]);
-        if read::may_come_past_tcp() {
-            ready!(read::poll_read(stream.as_ref(), cx, &mut room))?;
-        } else {
-            ready!(Pin::new(stream).poll_read(cx, &mut room))?;
-        }
+        ready!(stream.poll_read(cx, &mut room))?;
         let read = room.filled().len();
         self.end += read;
         self.total += read as u64;
@@ -165,10 +159,10 @@ impl Output {
         stream: &mut WriteHalf<'_>,
     ) -> Poll<Result<(), StreamError>> {
         while !self.is_empty() {
-            let written = ready!(Pin::new(&mut *stream).poll_write(cx, &self.data[self.written..]))?;
+            let written = ready!(stream.poll_write(cx, &self.data[self.written..]))?;
             self.advance(written);
         }
-        Poll::Ready(Ok(()))
+        stream.poll_flush(cx).map_err(StreamError::Io)
     }
 
     /// Writes what there is and `chunk` after it, in one system call. Says how much of `chunk` was written.
@@ -181,10 +175,10 @@ impl Output {
         loop {
             let waiting = self.len();
             let written = if waiting == 0 {
-                ready!(Pin::new(&mut *stream).poll_write(cx, chunk))?
+                ready!(stream.poll_write(cx, chunk))?
             } else {
                 let both = [io::IoSlice::new(&self.data[self.written..]), io::IoSlice::new(chunk)];
-                ready!(Pin::new(&mut *stream).poll_write_vectored(cx, &both))?
+                ready!(stream.poll_write_vectored(cx, &both))?
             };
             self.advance(written.min(waiting));
             if written > waiting {

@@ -5,7 +5,6 @@
 use std::task::{Context, Poll, Waker};
 
 use http::{Method, StatusCode};
-use tokio::net::TcpStream;
 
 use crate::proxy::http::body::{Duplex, StreamError};
 use crate::proxy::http::exchange::Upstream;
@@ -15,6 +14,7 @@ use crate::proxy::http::h1::parse::{self, EndSearch, HeadLimits};
 use crate::proxy::http::h1::wire::{Receiving, Wire};
 use crate::proxy::http::head::{BodySize, RequestHead, ResponseHead, Version};
 use crate::proxy::http::name::Name;
+use crate::transport::Stream;
 
 /// What an endpoint's head may measure: Envoy's defaults.
 const LIMITS: HeadLimits = HeadLimits { bytes: 80 * 1024, headers: 100 };
@@ -30,7 +30,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(stream: TcpStream, trailers: bool) -> Self {
+    pub(crate) fn new(stream: Stream, trailers: bool) -> Self {
         Self {
             wire: Wire::new(stream, &[], trailers),
             search: EndSearch::default(),

@@ -6,7 +6,6 @@ use std::io::Write;
 use std::task::{Context, Poll, ready};
 
 use http::StatusCode;
-use tokio::net::tcp::WriteHalf;
 
 use crate::proxy::http::body::{Sink, Source, StreamError};
 use crate::proxy::http::fields::Fields;
@@ -14,6 +13,7 @@ use crate::proxy::http::h1::buffer::{DIRECT_WRITE, OUTPUT_LIMIT, Output};
 use crate::proxy::http::head::{BodySize, RequestHead, ResponseHead, Version};
 use crate::proxy::http::headers::decimal;
 use crate::proxy::http::name::Name;
+use crate::transport::WriteHalf;
 
 /// How a body's end is told to the peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -10,7 +10,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::drain::Watcher;
@@ -26,6 +25,7 @@ use crate::proxy::http::headers;
 use crate::proxy::http::name::Name;
 use crate::proxy::http::session::Session;
 use crate::snapshot::HttpChain;
+use crate::transport::Stream;
 
 /// What a client may have sent ahead while its request is answered.
 const READ_AHEAD: usize = 64 * 1024;
@@ -49,7 +49,7 @@ pub(crate) struct Server {
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(session: &mut Session, stream: TcpStream, read_ahead: &[u8]) {
+pub(crate) async fn serve(session: &mut Session, stream: Stream, read_ahead: &[u8]) {
     let config = &session.chain.config;
     let mut server = Server {
         limits: HeadLimits {

@@ -1,23 +1,19 @@
 //! One HTTP/1 connection as bytes: what both ends, server and client, have in common.
 
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-
-use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
-use tokio::net::tcp::ReadHalf;
 
 use crate::proxy::http::body::{Duplex, Fill, Source, StreamError};
 use crate::proxy::http::fields::Fields;
 use crate::proxy::http::h1::buffer::{Input, Output};
 use crate::proxy::http::h1::decode::Decoder;
 use crate::proxy::http::h1::encode::{Encoding, Sending};
+use crate::transport::{ReadHalf, Stream};
 
 /// A connection, its buffers, and where in a message each direction is.
 #[derive(Debug)]
 pub(super) struct Wire {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     pub(super) input: Input,
     pub(super) output: Output,
     pub(super) decoder: Decoder,
@@ -27,7 +23,7 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream, read_ahead: &[u8], trailers: bool) -> Self {
+    pub(super) fn new(stream: Stream, read_ahead: &[u8], trailers: bool) -> Self {
         Self {
             stream,
             input: Input::with(read_ahead),
@@ -51,7 +47,7 @@ impl Wire {
 
     /// Says that nothing more will be sent.
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        self.stream.poll_shutdown(cx)
     }
 
     /// Gives back the memory of empty buffers.

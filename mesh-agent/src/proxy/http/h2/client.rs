@@ -10,7 +10,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::model::cluster::Http2Options;
@@ -22,7 +21,7 @@ use crate::proxy::http::h2::head::Limits;
 use crate::proxy::http::h2::stream::{Receiving, Sending, Stream};
 use crate::proxy::http::head::{BodySize, RequestHead, ResponseHead};
 use crate::snapshot::ClusterSlot;
-use crate::transport::TargetKey;
+use crate::transport::{Stream as Socket, TargetKey};
 
 /// What an endpoint's head may measure: Envoy's defaults.
 const LIMITS: Limits = Limits { bytes: 80 * 1024, fields: 100 };
@@ -88,7 +87,7 @@ impl Group {
     }
 
     /// Makes a connection of `stream`, and takes it for a request.
-    pub(crate) fn open(self: &Rc<Self>, stream: TcpStream, options: Http2Options) -> ClientStream {
+    pub(crate) fn open(self: &Rc<Self>, stream: Socket, options: Http2Options) -> ClientStream {
         let connection = Rc::new(Connection::new(Role::Client, Windows::from(options), LIMITS));
         let mut io = Io::new(Rc::clone(&connection), stream, BytesMut::new());
         let shared = Rc::new(Shared { connection, used: Cell::new(Instant::now()) });

@@ -5,14 +5,11 @@
 //! a peer can ask for without reading the answers are counted.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-
-use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 
 use crate::proxy::http::h2::frame::{self, END_HEADERS, END_STREAM, HEAD, Kind, MAX_PAYLOAD};
 use crate::proxy::http::h2::reason::{Fault, Reason};
+use crate::transport::Stream;
 
 /// Bytes from which on no more of a body is taken.
 const LIMIT: usize = 256 * 1024;
@@ -124,9 +121,9 @@ impl Output {
     }
 
     /// Writes what can be written. Ready: all of it.
-    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<std::io::Result<()>> {
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<std::io::Result<()>> {
         while !self.is_empty() {
-            match ready!(Pin::new(&mut *stream).poll_write(cx, &self.data[self.written..]))? {
+            match ready!(stream.poll_write(cx, &self.data[self.written..]))? {
                 0 => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
                 written => self.written += written,
             }
@@ -140,7 +137,7 @@ impl Output {
         if self.data.capacity() > KEEP {
             self.data = Vec::new();
         }
-        Poll::Ready(Ok(()))
+        stream.poll_flush(cx)
     }
 
     /// Gives the memory back if nothing waits.

@@ -8,7 +8,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -20,6 +19,7 @@ use crate::proxy::http::h2::head::Limits;
 use crate::proxy::http::h2::stream::{Receiving, Sending, Stream};
 use crate::proxy::http::head::{BodySize, ResponseHead};
 use crate::proxy::http::session::Session;
+use crate::transport::Stream as Socket;
 
 /// How long a client may take to say that it speaks HTTP/2 after all.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ const LEAVE: Duration = Duration::from_secs(1);
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(session: &mut Session, stream: TcpStream, read_ahead: BytesMut) {
+pub(crate) async fn serve(session: &mut Session, stream: Socket, read_ahead: BytesMut) {
     let config = &session.chain.config;
     let limits =
         Limits { bytes: config.max_request_headers_kb as usize * 1024, fields: config.max_headers_count as usize };

@@ -80,6 +80,7 @@ impl World {
         manager.routes = RouteSource::Inline(Arc::new(routes()));
         let cluster = |name: &str, endpoints: Vec<Endpoint>| {
             Arc::new(Cluster {
+                tls: None,
                 name: name.into(),
                 discovery: Discovery::Static(Roster { endpoints, ..Roster::default() }),
                 connect_timeout: Duration::from_secs(1),

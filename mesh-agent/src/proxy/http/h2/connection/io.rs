@@ -1,20 +1,16 @@
 //! The connection's task at its socket: bytes in, frames out.
 
-use std::future::Future;
-use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::proxy::http::h2::PREFACE;
 use crate::proxy::http::h2::connection::{Connection, Core, Leaving, Over};
 use crate::proxy::http::h2::frame::{FrameHead, HEAD, Kind, MAX_PAYLOAD};
 use crate::proxy::http::h2::reason::{Fault, Reason};
-use crate::transport::read;
+use crate::transport::Stream;
 
 /// What is asked of the kernel at once: a frame of the largest size, and what is likely to come with it.
 const READ: usize = 2 * (MAX_PAYLOAD + HEAD);
@@ -25,7 +21,7 @@ const READS: usize = 8;
 #[derive(Debug)]
 pub(in super::super) struct Io {
     connection: Rc<Connection>,
-    stream: TcpStream,
+    stream: Stream,
     input: BytesMut,
     /// The client's first bytes were seen.
     begun: bool,
@@ -35,7 +31,7 @@ pub(in super::super) struct Io {
 }
 
 impl Io {
-    pub(in super::super) fn new(connection: Rc<Connection>, stream: TcpStream, input: BytesMut) -> Self {
+    pub(in super::super) fn new(connection: Rc<Connection>, stream: Stream, input: BytesMut) -> Self {
         let begun = !connection.core().is_server();
         let read = input.len() as u64;
         Self { connection, stream, input, begun, read, told_read: 0, told_written: 0 }
@@ -92,13 +88,13 @@ impl Io {
 
     /// Closes so that the peer reads what was sent last: its own bytes, if any still come, must not turn into a reset.
     pub(in super::super) async fn linger(mut self) {
-        if std::future::poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await.is_err() {
+        if std::future::poll_fn(|cx| self.stream.poll_shutdown(cx)).await.is_err() {
             return;
         }
         loop {
             self.input.clear();
             self.input.reserve(READ);
-            if !matches!(read::read(&mut self.stream, &mut self.input).await, Ok(1..)) {
+            if !matches!(std::future::poll_fn(|cx| self.stream.poll_read(cx, &mut self.input)).await, Ok(1..)) {
                 return;
             }
         }
@@ -125,11 +121,7 @@ impl Io {
         if self.input.capacity() - self.input.len() < MAX_PAYLOAD {
             self.input.reserve(READ);
         }
-        let read = if read::may_come_past_tcp() {
-            ready!(read::poll_read(&self.stream, cx, &mut self.input))?
-        } else {
-            ready!(pin!(self.stream.read_buf(&mut self.input)).poll(cx))?
-        };
+        let read = ready!(self.stream.poll_read(cx, &mut self.input))?;
         self.read += read as u64;
         Poll::Ready(Ok(read))
     }
