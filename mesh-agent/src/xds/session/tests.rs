@@ -4,6 +4,7 @@
 mod delta;
 mod faults;
 mod known;
+mod seeds;
 mod sotw;
 mod time;
 
