@@ -28,3 +28,5 @@ mod setup;
 mod tls;
 #[path = "xds/trouble.rs"]
 mod trouble;
+#[path = "xds/vhds.rs"]
+mod vhds;

@@ -27,6 +27,12 @@ impl Rollout {
         Self { builder: Builder::default().on_demand(clusters, clock), ..Self::default() }
     }
 
+    /// One in which virtual hosts alone are.
+    #[must_use]
+    pub fn with_clock(clock: &Clock) -> Self {
+        Self { builder: Builder::default().with_clock(clock), ..Self::default() }
+    }
+
     /// Takes changes in, and makes live at once whatever can be.
     pub fn change(&mut self, changes: Vec<Change>, kernel: &mut dyn Shortcuts) -> Applied {
         let mut applied = self.builder.apply(changes);

@@ -17,8 +17,8 @@ use std::borrow::Cow;
 
 pub use redirect::location;
 pub use scope::key as scope_key;
-pub(crate) use table::weighted;
 pub use table::{CompileError, CompiledRoute, Outcome, RouteTable};
+pub(crate) use table::{serves, weighted};
 
 /// A request as far as routing looks at it.
 pub trait RequestView {

@@ -123,10 +123,13 @@ impl Snapshot {
 
     /// Whether something that is not there could be asked for.
     #[must_use]
-    pub fn is_cold(&self, what: Cold) -> bool {
+    pub fn is_cold(&self, what: &Cold) -> bool {
         let is_there = match what {
-            Cold::Cluster(slot) => self.cluster(slot).is_some(),
+            Cold::Cluster(slot) => self.cluster(*slot).is_some(),
             Cold::Routes(slot) => self.routes.get(slot.index()).is_some(),
+            Cold::Host(slot, host) => {
+                return self.routes.get(slot.index()).is_some_and(|table| table.cold_host(host).is_some());
+            }
         };
         !is_there && self.cold.has(what)
     }
@@ -341,6 +344,14 @@ impl HttpChain {
     /// # Errors
     /// If they have to be asked for.
     pub fn table<'a>(&'a self, snapshot: &'a Snapshot, request: &impl RequestView) -> Result<&'a RouteTable, Cold> {
+        let table = self.any_table(snapshot, request)?;
+        match table.cold_host(request.authority()).filter(|_| self.config.on_demand) {
+            Some(cold) => Err(cold),
+            None => Ok(table),
+        }
+    }
+
+    fn any_table<'a>(&'a self, snapshot: &'a Snapshot, request: &impl RequestView) -> Result<&'a RouteTable, Cold> {
         match &self.routes {
             Routes::Fixed(table) => Ok(table),
             Routes::Discovered { slot, first, last, used } => {
@@ -349,7 +360,7 @@ impl HttpChain {
                 }
                 match snapshot.routes.get(slot.index()) {
                     Some(table) => Ok(table),
-                    None if snapshot.cold.has(Cold::Routes(*slot)) => Err(Cold::Routes(*slot)),
+                    None if snapshot.cold.has(&Cold::Routes(*slot)) => Err(Cold::Routes(*slot)),
                     None => Ok(last.get().unwrap_or(first)),
                 }
             }
@@ -364,7 +375,7 @@ impl HttpChain {
                 let index = scope.routes.index();
                 match snapshot.routes.get(index) {
                     Some(table) => Ok(table),
-                    None if snapshot.cold.has(Cold::Routes(scope.routes)) => Err(Cold::Routes(scope.routes)),
+                    None if snapshot.cold.has(&Cold::Routes(scope.routes)) => Err(Cold::Routes(scope.routes)),
                     None => Ok(last.and_then(|last| last.routes.get(index)).map_or(&*NOWHERE, |table| table)),
                 }
             }

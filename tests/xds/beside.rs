@@ -29,6 +29,8 @@ mod random;
 mod scope;
 #[path = "beside/server.rs"]
 mod server;
+#[path = "beside/vhds.rs"]
+mod vhds;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

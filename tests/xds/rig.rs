@@ -119,7 +119,8 @@ pub(crate) fn send(stream: &Stream, type_url: &str, version: &str, resources: &[
     let (type_url, nonce) = (type_url.to_owned(), format!("nonce {version}"));
     let version = version.to_owned();
     if stream.is_delta() {
-        let resource = |(name, any)| Resource { version: version.clone(), resource: Some(any), name };
+        let resource =
+            |(name, any)| Resource { version: version.clone(), resource: Some(any), name, aliases: Vec::new() };
         let resources = resources.iter().map(split).map(resource).collect();
         let removed = removed.iter().map(ToString::to_string).collect();
         stream.send(&DeltaResponse { version: version.clone(), resources, type_url, nonce, removed });

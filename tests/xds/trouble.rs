@@ -38,7 +38,7 @@ fn a_server_that_goes_in_the_middle_of_the_start_is_not_waited_for() -> anyhow::
     // A cluster whose endpoints never come, for there is nobody left to ask.
     let value = encode("envoy.config.cluster.v3.Cluster", &eds_cluster("a"))?.into();
     let resource = Some(Any { type_url: CDS.to_owned(), value });
-    let resources = vec![Resource { version: "1".into(), resource, name: "a".into() }];
+    let resources = vec![Resource { version: "1".into(), resource, name: "a".into(), aliases: Vec::new() }];
     let (version, type_url) = ("1".to_owned(), CDS.to_owned());
     stream.send(&DeltaResponse { version, resources, type_url, nonce: "n".into(), removed: Vec::new() });
     // Its ACK, or what it asks for next.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::model::config::Config;
-use crate::model::management::{ConfigSource, OnDemand};
+use crate::model::management::OnDemand;
 use crate::model::name::ClusterName;
 use crate::model::resource::ResourceKind;
 use crate::proxy::{Asked, Asker, asking};
@@ -20,6 +20,8 @@ use crate::telemetry::Telemetry;
 
 /// How long something that was asked for may take where the configuration would wait for ever: a client does not.
 const LONGEST: Duration = Duration::from_secs(15);
+/// What nobody has used for so long is let go, where the configuration does not say: the default of `mesh.on_demand_ttl`.
+const TTL: Duration = Duration::from_secs(300);
 /// By how many seconds the clock of uses advances at most, from tick to tick.
 const LONGEST_STEP: u64 = 2;
 
@@ -34,6 +36,7 @@ pub(super) struct Demands {
     started: Instant,
     pending: HashMap<Cold, Pending>,
     standing: Arc<Mutex<OnDemand>>,
+    is_for_all: bool,
 }
 
 /// Something that somebody waits for.
@@ -48,16 +51,21 @@ struct Pending {
 impl Demands {
     /// If the configuration wants that: together with a rollout that knows of it.
     pub(super) fn start(config: &Config) -> (Rollout, Option<Self>) {
-        let source = config.dynamic.as_ref().and_then(|dynamic| dynamic.clusters.as_ref());
-        let (Some(ttl), Some(source)) = (config.mesh.on_demand, source) else { return (Rollout::default(), None) };
-        let ConfigSource { initial_fetch_timeout, .. } = source;
-        let patience = initial_fetch_timeout.unwrap_or(LONGEST).min(LONGEST);
-        let (asker, asked) = asking(patience);
         let clock = Clock::default();
-        let rollout = Rollout::on_demand(source.clone(), clock.clone());
+        let Some(dynamic) = &config.dynamic else { return (Rollout::default(), None) };
+        let (rollout, ttl, patience) = match (config.mesh.on_demand, &dynamic.clusters) {
+            (Some(ttl), Some(source)) => {
+                (Rollout::on_demand(source.clone(), clock.clone()), ttl, source.initial_fetch_timeout)
+            }
+            // Virtual hosts are on demand whatever else is.
+            _ => (Rollout::with_clock(&clock), TTL, None),
+        };
+        let patience = patience.unwrap_or(LONGEST).min(LONGEST);
+        let (asker, asked) = asking(patience);
         let ttl = u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX);
+        let is_for_all = config.mesh.on_demand.is_some();
         let (started, pending, standing) = (Instant::now(), HashMap::new(), Arc::default());
-        (rollout, Some(Self { asked, asker, patience, ttl, clock, started, pending, standing }))
+        (rollout, Some(Self { asked, asker, patience, ttl, clock, started, pending, standing, is_for_all }))
     }
 
     /// How data threads ask.
@@ -70,6 +78,11 @@ impl Demands {
         Arc::clone(&self.standing)
     }
 
+    /// Whether clusters and routes come on demand, and not only virtual hosts.
+    pub(super) fn is_for_all(&self) -> bool {
+        self.is_for_all
+    }
+
     /// What is asked for next.
     pub(super) async fn next(&mut self) -> Vec<Cold> {
         self.asked.next().await
@@ -78,7 +91,7 @@ impl Demands {
     /// Somebody waits for these: what is to be changed.
     pub(super) fn wait(&mut self, asked: Vec<Cold>, rollout: &Rollout) -> Vec<Change> {
         let until = Instant::now() + self.patience;
-        let (cold, settled): (Vec<_>, Vec<_>) = asked.into_iter().partition(|cold| rollout.current().is_cold(*cold));
+        let (cold, settled): (Vec<_>, Vec<_>) = asked.into_iter().partition(|cold| rollout.current().is_cold(cold));
         if !settled.is_empty() {
             // It settled before the question was here, so the bell may have been rung before anybody listened.
             self.asked.settle();
@@ -86,8 +99,8 @@ impl Demands {
         let mut changes = Vec::new();
         let before = self.pending.len();
         for cold in cold {
+            changes.extend(rollout.builder().name_of(&cold).map(Change::Demand));
             self.pending.entry(cold).or_insert(Pending { until, is_over: false });
-            changes.extend(rollout.builder().name_of(cold).map(Change::Demand));
         }
         let new = self.pending.len() - before;
         self.standing.lock().unwrap_or_else(PoisonError::into_inner).asked += new as u64;
@@ -97,7 +110,7 @@ impl Demands {
     /// Another snapshot is live: who waits for something in it goes on.
     pub(super) fn settle(&mut self, snapshot: &Snapshot) {
         let before = self.pending.len();
-        self.pending.retain(|cold, _| snapshot.is_cold(*cold));
+        self.pending.retain(|cold, _| snapshot.is_cold(cold));
         if self.pending.len() < before {
             self.asked.settle();
         }
@@ -113,7 +126,7 @@ impl Demands {
         let mut late = Vec::new();
         for (cold, pending) in self.pending.iter_mut().filter(|(_, pending)| pending.until <= now) {
             pending.is_over = true;
-            late.extend(rollout.builder().name_of(*cold));
+            late.extend(rollout.builder().name_of(cold));
         }
         for need in &late {
             tracing::warn!(kind = %need.kind, name = %need.name, "needed, and not had in time; it is used if it comes later");
@@ -137,7 +150,7 @@ impl Demands {
     /// What nobody has used for so long. A connection that goes on uses its cluster, and who waits for something needs it.
     fn unused(&self, rollout: &Rollout, telemetry: &Telemetry) -> Vec<Need> {
         let is_idle = |used: &crate::snapshot::Use| used.idle() > self.ttl;
-        let awaited: HashSet<_> = self.pending.keys().filter_map(|cold| rollout.builder().name_of(*cold)).collect();
+        let awaited: HashSet<_> = self.pending.keys().filter_map(|cold| rollout.builder().name_of(cold)).collect();
         let is_idle = |it: &Demanded<'_>| !it.is_pinned && is_idle(it.used) && !awaited.contains(it.need);
         let idle: Vec<_> = rollout.builder().demanded().filter(is_idle).collect();
         if idle.is_empty() {

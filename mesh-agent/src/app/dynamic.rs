@@ -134,7 +134,7 @@ pub(super) fn standing(
     demands: &Option<Demands>,
 ) -> Box<dyn Fn() -> Option<Standing> + Send + Sync> {
     let read = dynamic.as_ref().map(|dynamic| dynamic.sources.standing());
-    let demands = demands.as_ref().map(Demands::standing);
+    let demands = demands.as_ref().filter(|demands| demands.is_for_all()).map(Demands::standing);
     Box::new(move || {
         let on_demand = demands.as_ref().map(|standing| *standing.lock().unwrap_or_else(PoisonError::into_inner));
         read.as_ref().map(|read| Standing { on_demand, ..read() })

@@ -85,7 +85,8 @@ impl Live {
     /// Whether a cluster that comes on demand is not wanted (any longer). One that was on its way when it was let go must not go live:
     /// nobody would let it go again, nor hear of its changes.
     pub(super) fn has_let_go_of(&self, cluster: &Arc<str>) -> bool {
-        self.demands.is_some() && !self.rollout.builder().is_demanded(&ClusterName::from(Arc::clone(cluster)))
+        self.rollout.builder().is_on_demand()
+            && !self.rollout.builder().is_demanded(&ClusterName::from(Arc::clone(cluster)))
     }
 
     /// Gets ready for a resource that is about to go live: what it names on this host is read, its names are looked up, its sockets

@@ -7,6 +7,7 @@ use crate::decode::at::At;
 use crate::decode::extension::{discovery, place};
 use crate::decode::fields::Fields;
 use crate::decode::http::{HTTP_CONNECTION_MANAGER, http_connection_manager};
+use crate::decode::http_options::ON_DEMAND;
 use crate::decode::kind::Kind;
 use crate::decode::rbac::{RBAC, rbac};
 use crate::decode::tcp::{TCP_PROXY, tcp_proxy};
@@ -24,8 +25,9 @@ pub(crate) const TRANSPORT_SOCKET: &str = "envoy.config.core.v3.TransportSocket"
 pub(crate) const RAW_BUFFER: &str = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
 const LATER: &str = "there is no TLS yet";
 
-/// Filters that carry connections: what they refer to comes with the listener, and so do they.
-pub(crate) const LAST: [(&str, &str); 2] = [(HTTP_CONNECTION_MANAGER, IN_PLACE), (TCP_PROXY, IN_PLACE)];
+/// Filters that do not come by themselves: what they refer to comes with the listener, and so do they.
+pub(crate) const LAST: [(&str, &str); 3] =
+    [(HTTP_CONNECTION_MANAGER, IN_PLACE), (TCP_PROXY, IN_PLACE), (ON_DEMAND, IN_PLACE)];
 const SOURCE: &str = "envoy.config.core.v3.ExtensionConfigSource of a network filter";
 const IN_PLACE: &str = "it has to stand in the listener";
 

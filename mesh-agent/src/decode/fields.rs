@@ -7,7 +7,7 @@ mod any;
 mod one_of;
 mod only;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -35,8 +35,6 @@ pub(crate) struct Fields<'a> {
     message: &'static str,
     /// Names asked for, and whether there is a choice of values.
     asked: RefCell<Vec<(&'static str, bool)>>,
-    /// Nothing more is to be said about fields nobody asked for.
-    taken: Cell<bool>,
 }
 
 /// Reads the whole of `root` as the message `name`.
@@ -50,11 +48,6 @@ pub(crate) fn decode_root<T>(
 }
 
 impl<'a> Fields<'a> {
-    /// Reports no field of this message as unknown: what is said about all of it is enough.
-    pub(crate) fn take_all(&self) {
-        self.taken.set(true);
-    }
-
     /// Runs `decode` over `at` and reports what it did not ask for.
     fn read<T>(at: At<'a>, name: &'static str, decode: impl FnOnce(&Fields<'_>) -> Option<T>) -> Option<T> {
         let entries = at.entries(name)?;
@@ -64,12 +57,9 @@ impl<'a> Fields<'a> {
             #[cfg(test)]
             message: name,
             asked: RefCell::new(Vec::with_capacity(16)),
-            taken: Cell::new(false),
         };
         let decoded = decode(&fields);
-        if !fields.taken.get() {
-            fields.report_unknown();
-        }
+        fields.report_unknown();
         decoded
     }
 

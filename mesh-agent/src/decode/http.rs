@@ -36,7 +36,7 @@ pub(crate) fn http_connection_manager(fields: &Fields<'_>) -> Option<HttpConnect
     let routes = routes.or(scoped.map(|scoped| RouteSource::Scoped(Arc::new(scoped))));
     let codecs = [("AUTO", 0, Codec::Auto), ("HTTP1", 1, Codec::Http1), ("HTTP2", 2, Codec::Http2)];
     let codec = fields.choice_or_later("codec_type", &codecs, &[("HTTP3", 3, "HTTP/3 needs QUIC")]).unwrap_or_default();
-    let router = http_filters(fields, HTTP_FILTER);
+    let (router, on_demand) = http_filters(fields, HTTP_FILTER);
     let Common { idle_timeout, max_headers_count } =
         fields.message("common_http_protocol_options", COMMON, common_options).unwrap_or_default();
     let http1 = fields.message("http_protocol_options", HTTP1, http1_options).unwrap_or_default();
@@ -74,6 +74,7 @@ pub(crate) fn http_connection_manager(fields: &Fields<'_>) -> Option<HttpConnect
         accept_http_10: http1.accept_http_10,
         http1_trailers: http1.trailers,
         http2,
+        on_demand,
         // Last: without these there is nothing, but everything else has been looked at.
         routes: routes?,
         router: router?,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::decode::extension::{discovery, place};
-use crate::decode::fields::Fields;
+use crate::decode::fields::{AnyDecoder, Fields};
 use crate::decode::kind::Kind;
 use crate::model::cluster::Http2Options;
 use crate::model::extension::{Place, Placed, Router};
@@ -14,7 +14,7 @@ pub(crate) const HTTP2: &str = "envoy.config.core.v3.Http2ProtocolOptions";
 pub(crate) const HTTP_FILTER: &str = "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter";
 
 /// Filters that are known and not there yet.
-pub(crate) const FILTERS: [(&str, &str); 21] = [
+pub(crate) const FILTERS: [(&str, &str); 20] = [
     ("envoy.extensions.filters.http.adaptive_concurrency.v3.AdaptiveConcurrency", LATER),
     ("envoy.extensions.filters.http.buffer.v3.Buffer", LATER),
     ("envoy.extensions.filters.http.compressor.v3.Compressor", LATER),
@@ -31,12 +31,13 @@ pub(crate) const FILTERS: [(&str, &str); 21] = [
     ("envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication", LATER),
     ("envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit", LATER),
     ("envoy.extensions.filters.http.lua.v3.Lua", LATER),
-    ("envoy.extensions.filters.http.on_demand.v3.OnDemand", "mesh.on_demand: true does so for every route and cluster"),
     ("envoy.extensions.filters.http.ratelimit.v3.RateLimit", LATER),
     ("envoy.extensions.filters.http.rbac.v3.RBAC", LATER),
     ("envoy.extensions.filters.http.stateful_session.v3.StatefulSession", LATER),
     ("envoy.extensions.filters.http.wasm.v3.Wasm", LATER),
 ];
+/// Asks for virtual hosts.
+pub(crate) const ON_DEMAND: &str = "envoy.extensions.filters.http.on_demand.v3.OnDemand";
 const LATER: &str = "it is not there yet";
 
 const SOURCE: &str = "envoy.config.core.v3.ExtensionConfigSource of an HTTP filter";
@@ -100,23 +101,46 @@ pub(crate) fn http2_options(fields: &Fields<'_>) -> Option<Http2Options> {
     })
 }
 
-/// The HTTP filters, which must be the router alone.
-pub(crate) fn http_filters(fields: &Fields<'_>, message: &'static str) -> Option<Place<Router>> {
+/// One HTTP filter.
+enum HttpFilter {
+    /// Virtual hosts are asked for.
+    OnDemand,
+    /// Ends the chain.
+    Router(Place<Router>),
+}
+
+/// The HTTP filters: the router, and before it perhaps `on_demand`, and whether that is there.
+pub(crate) fn http_filters(fields: &Fields<'_>, message: &'static str) -> (Option<Place<Router>>, bool) {
     let written = fields.get("http_filters", &Kind::list(Kind::Message(message)));
-    let mut routers = fields.messages("http_filters", message, |fields| {
+    let mut filters = fields.messages("http_filters", message, |fields| {
         fields.require_text("name");
         fields.only_flag("is_optional", false);
         fields.only_flag("disabled", false);
-        let fixed = |fields: &Fields<'_>| router(fields).map(Place::Fixed);
-        place(fields, &[(Router::MESSAGE, &fixed)], &FILTERS, |fields| discovery(fields, SOURCE, &router, &FILTERS))
+        let fixed = |fields: &Fields<'_>| router(fields).map(Place::Fixed).map(HttpFilter::Router);
+        let known: [AnyDecoder<'_, HttpFilter>; 2] = [(Router::MESSAGE, &fixed), (ON_DEMAND, &on_demand)];
+        place(fields, &known, &FILTERS, |fields| discovery(fields, SOURCE, &router, &FILTERS).map(HttpFilter::Router))
     });
+    let count = |is: fn(&HttpFilter) -> bool| filters.iter().filter(|filter| is(filter)).count();
+    let on_demand = count(|filter| matches!(filter, HttpFilter::OnDemand));
+    let routers = count(|filter| matches!(filter, HttpFilter::Router(_)));
     match written {
-        Some(at) if routers.is_empty() && at.node.value.is_empty_list() => at.rule("must end with the router filter"),
-        Some(at) if routers.len() > 1 => at.rule("must have the router filter once"),
+        Some(at) if filters.is_empty() && at.node.value.is_empty_list() => at.rule("must end with the router filter"),
+        Some(at) if routers > 1 => at.rule("must have the router filter once"),
+        Some(at) if on_demand > 1 => at.rule("must have the on_demand filter once"),
+        Some(at) if matches!(filters.last(), Some(HttpFilter::OnDemand)) => at.rule("must end with the router filter"),
         Some(_) => {}
         None => fields.missing("http_filters"),
     }
-    routers.pop()
+    let router = filters.pop().and_then(|filter| match filter {
+        HttpFilter::Router(router) => Some(router),
+        HttpFilter::OnDemand => None,
+    });
+    (router, on_demand > 0)
+}
+
+fn on_demand(fields: &Fields<'_>) -> Option<HttpFilter> {
+    fields.refuse("odcds", "mesh.on_demand: true does so for every cluster");
+    Some(HttpFilter::OnDemand)
 }
 
 pub(crate) fn router(fields: &Fields<'_>) -> Option<Router> {

@@ -43,7 +43,7 @@ pub(crate) fn config_source(fields: &Fields<'_>) -> Option<ConfigSource> {
 pub(crate) fn server_source(fields: &Fields<'_>) -> Option<ConfigSource> {
     let source = config_source(fields)?;
     if source.origin != Origin::Server {
-        fields.at().rule("must be ads: scopes and their routes do not come from files");
+        fields.at().rule("must be ads: what goes by keys or hosts does not come from files");
     }
     Some(source)
 }

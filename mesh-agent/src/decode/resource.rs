@@ -16,8 +16,8 @@ use crate::decode::extension::extension;
 use crate::decode::fields::{Fields, decode_root};
 use crate::decode::listener::{AnyListener, Listeners, listener};
 use crate::decode::node::{Node, Value, quote};
-use crate::decode::problem::{ConfigError, Problem};
-use crate::decode::route::route_configuration;
+use crate::decode::problem::ConfigError;
+use crate::decode::route::{lone_virtual_host, route_configuration};
 use crate::decode::scope::scope;
 use crate::decode::tls::secret_resource;
 use crate::model::resource::{Resource, ResourceKind as Kind};
@@ -76,7 +76,7 @@ pub fn resource(kind: Kind, root: &Node, found: Vec<ConfigError>) -> Result<Reso
             named(fields, |fields| route_configuration(fields, false)).map(|it| Resource::Route(Arc::new(it)))
         }
         Kind::ScopedRoute => named(fields, scope).map(|it| Resource::Scope(Arc::new(it))),
-        Kind::VirtualHost => fields.refuse_all("write virtual_hosts; they are not discovered one by one yet"),
+        Kind::VirtualHost => named(fields, lone_virtual_host).map(|it| Resource::VirtualHost(Arc::new(it))),
         Kind::Secret => named(fields, secret_resource).map(|it| Resource::Secret(Arc::new(it))),
         Kind::Extension => named(fields, extension).map(|it| Resource::Extension(Arc::new(it))),
     });
@@ -101,14 +101,5 @@ pub(crate) fn name(kind: Kind, root: &Node) -> Option<String> {
     match &entries.iter().find(|entry| entry.key == field)?.value.value {
         Value::Text(name) if !name.is_empty() => Some(name.clone()),
         _ => None,
-    }
-}
-
-impl Fields<'_> {
-    /// Refuses the message itself, whatever is in it.
-    fn refuse_all<T>(&self, why: &'static str) -> Option<T> {
-        self.at().report(Problem::Refused(why));
-        self.take_all();
-        None
     }
 }

@@ -4,12 +4,14 @@ use crate::decode::action::{DIRECT_RESPONSE, REDIRECT, ROUTE_ACTION, direct_resp
 use crate::decode::at::At;
 use crate::decode::fields::Fields;
 use crate::decode::kind::Kind;
+use crate::decode::management::{CONFIG_SOURCE, server_source};
 use crate::decode::route_match::{ROUTE_MATCH, route_match};
 use crate::decode::unique::Unique;
 use crate::model::name::RouteConfigName;
 use crate::model::route::{Action, Domain, Route, RouteConfig, VirtualHost};
 
 pub(crate) const ROUTE_CONFIGURATION: &str = "envoy.config.route.v3.RouteConfiguration";
+const VHDS: &str = "envoy.config.route.v3.Vhds";
 const VIRTUAL_HOST: &str = "envoy.config.route.v3.VirtualHost";
 const ROUTE: &str = "envoy.config.route.v3.Route";
 pub(crate) const LATER: &str = "it is not there yet";
@@ -21,12 +23,23 @@ pub(crate) fn route_configuration(fields: &Fields<'_>, inline: bool) -> Option<R
     let domains = Unique::new("domain");
     fields.only_flag("validate_clusters", inline);
     fields.only_flag("ignore_port_in_host_matching", false);
-    fields.refuse("vhds", "it comes with xDS");
+    let vhds = if inline {
+        fields.refuse("vhds", "it comes with rds");
+        None
+    } else {
+        fields.message("vhds", VHDS, |fields| fields.require_message("config_source", CONFIG_SOURCE, server_source))
+    };
     header_changes(fields);
     Some(RouteConfig {
         name: RouteConfigName::from(fields.name("name").unwrap_or_default()),
         virtual_hosts: fields.messages("virtual_hosts", VIRTUAL_HOST, |f| virtual_host(f, &names, &domains)),
+        vhds,
     })
+}
+
+/// One that comes by itself.
+pub(crate) fn lone_virtual_host(fields: &Fields<'_>) -> Option<VirtualHost> {
+    virtual_host(fields, &Unique::new("virtual host"), &Unique::new("domain"))
 }
 
 fn virtual_host(fields: &Fields<'_>, names: &Unique, taken: &Unique) -> Option<VirtualHost> {

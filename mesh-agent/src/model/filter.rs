@@ -113,6 +113,8 @@ pub struct HttpConnectionManager {
     pub accept_http_10: bool,
     /// `http_protocol_options.enable_trailers`: HTTP/1 trailers are passed on. Envoy's default: they are dropped.
     pub http1_trailers: bool,
+    /// The `on_demand` filter stands before the router: virtual hosts that are not there are asked for.
+    pub on_demand: bool,
     /// The last of the HTTP filters.
     pub router: Place<Router>,
     /// `http2_protocol_options` of the client's side.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::model::cluster::{Assignment, Cluster};
 use crate::model::extension::Extension as Filter;
 use crate::model::listener::{Listener, UdpListener};
-use crate::model::route::RouteConfig;
+use crate::model::route::{RouteConfig, VirtualHost};
 use crate::model::scope::Scope;
 use crate::model::tls::Secret;
 
@@ -131,6 +131,8 @@ pub enum Resource {
     Extension(Arc<Filter>),
     /// See [`ResourceKind::ScopedRoute`].
     Scope(Arc<Scope>),
+    /// See [`ResourceKind::VirtualHost`]. It is asked for by another name than its own: that of its routes, a slash, and the host.
+    VirtualHost(Arc<VirtualHost>),
 }
 
 impl Resource {
@@ -145,6 +147,7 @@ impl Resource {
             Self::Route(_) => ResourceKind::Route,
             Self::Extension(_) => ResourceKind::Extension,
             Self::Scope(_) => ResourceKind::ScopedRoute,
+            Self::VirtualHost(_) => ResourceKind::VirtualHost,
         }
     }
 
@@ -160,6 +163,7 @@ impl Resource {
             Self::Route(routes) => routes.name.as_str(),
             Self::Extension(filter) => &filter.name,
             Self::Scope(scope) => &scope.name,
+            Self::VirtualHost(host) => &host.name,
         }
     }
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use crate::model::filter::WeightedCluster;
+use crate::model::management::ConfigSource;
 use crate::model::matcher::{FullRegex, StringMatch};
 use crate::model::name::{ClusterName, RouteConfigName};
 
@@ -16,18 +17,14 @@ pub struct RouteConfig {
     pub name: RouteConfigName,
     /// Each domain stands in at most one of them.
     pub virtual_hosts: Vec<VirtualHost>,
+    /// `vhds`: who has more of them, each asked for when a request needs it.
+    pub vhds: Option<ConfigSource>,
 }
 
 impl RouteConfig {
     /// Every cluster that a route goes to; one may come more than once.
     pub fn clusters(&self) -> impl Iterator<Item = &ClusterName> {
-        let routes = self.virtual_hosts.iter().flat_map(|host| &host.routes);
-        routes
-            .flat_map(|route| match &route.action {
-                Action::Forward(forward) => forward.clusters.as_slice(),
-                Action::Redirect(_) | Action::Respond(_) => &[],
-            })
-            .map(|cluster| &cluster.name)
+        self.virtual_hosts.iter().flat_map(VirtualHost::clusters)
     }
 }
 
@@ -40,6 +37,17 @@ pub struct VirtualHost {
     pub domains: Vec<Domain>,
     /// First match wins.
     pub routes: Vec<Route>,
+}
+
+impl VirtualHost {
+    /// Every cluster that a route goes to; one may come more than once.
+    pub fn clusters(&self) -> impl Iterator<Item = &ClusterName> {
+        let clusters = self.routes.iter().flat_map(|route| match &route.action {
+            Action::Forward(forward) => forward.clusters.as_slice(),
+            Action::Redirect(_) | Action::Respond(_) => &[],
+        });
+        clusters.map(|cluster| &cluster.name)
+    }
 }
 
 /// One entry of `VirtualHost.domains`.

@@ -98,15 +98,6 @@ fn every_cluster_and_listener_of_the_sample_is_read() {
     }
 }
 
-#[test]
-fn kinds_that_are_not_there_yet_are_refused_by_name() {
-    let text = encode(Kind::VirtualHost.message(), &yaml::parse("{ name: v }").0.expect("YAML"));
-    assert_eq!(
-        resource(Kind::VirtualHost, &text).expect_err("there is none").to_string(),
-        "virtual host \"v\": not supported: write virtual_hosts; they are not discovered one by one yet"
-    );
-}
-
 /// What fuzzing starts from: a byte that says the kind, and the message. `BLESS=1` rewrites the files.
 #[test]
 fn seeds_are_the_sample() {

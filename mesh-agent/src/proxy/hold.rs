@@ -102,18 +102,18 @@ impl Worker {
         let Some(asker) = &self.holds.asker else { return Err(NotHeld::Late) };
         let start = Instant::now();
         let until = *limit.0.get_or_insert(start + asker.patience);
-        let Some(_held) = Place::new(&self.holds, asker, cold) else {
+        let Some(_held) = Place::new(&self.holds, asker, cold.clone()) else {
             self.telemetry.not_held();
             return Err(NotHeld::Full);
         };
-        let result = self.warm(cold, asker.settled.clone(), until).await;
+        let result = self.warm(&cold, asker.settled.clone(), until).await;
         self.telemetry.held(start.elapsed());
         result
     }
 
     async fn warm(
         &self,
-        cold: Cold,
+        cold: &Cold,
         mut settled: watch::Receiver<()>,
         until: Instant,
     ) -> Result<Arc<Snapshot>, NotHeld> {
@@ -145,10 +145,10 @@ impl<'a> Place<'a> {
             return None;
         }
         let mut waiting = holds.waiting.borrow_mut();
-        if !waiting.contains_key(&cold) && asker.asks.try_send(cold).is_err() {
+        if !waiting.contains_key(&cold) && asker.asks.try_send(cold.clone()).is_err() {
             return None;
         }
-        *waiting.entry(cold).or_default() += 1;
+        *waiting.entry(cold.clone()).or_default() += 1;
         holds.count.set(holds.count.get() + 1);
         Some(Self { holds, cold })
     }

@@ -28,7 +28,7 @@ pub(super) async fn proxy(worker: &Worker, snapshot: &Snapshot, connection: Conn
     let slot = chain.clusters.pick(worker.random());
     let held;
     let mut snapshot = snapshot;
-    if snapshot.is_cold(Cold::Cluster(slot)) {
+    if snapshot.is_cold(&Cold::Cluster(slot)) {
         // Boxed: hardly any connection comes here.
         held = match Box::pin(worker.hold(Cold::Cluster(slot), &mut Until::default())).await {
             Ok(snapshot) => snapshot,

@@ -1,15 +1,16 @@
 //! A route configuration, compiled: domains indexed, clusters as slots.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::model::filter::WeightedCluster;
 use crate::model::name::{ClusterName, RouteConfigName};
 use crate::model::route::{
-    Action, DirectResponse, Domain, Forward, PathRewrite, Redirect, Route, RouteConfig, RouteMatch,
+    Action, DirectResponse, Domain, Forward, PathRewrite, Redirect, Route, RouteConfig, RouteMatch, VirtualHost,
 };
 use crate::route::host::Hosts;
 use crate::route::{RequestView, header, path, query};
-use crate::snapshot::{ClusterSlot, WeightedSlots};
+use crate::snapshot::{ClusterSlot, Cold, RouteSlot, Use, WeightedSlots};
 
 /// A compiled route configuration.
 #[derive(Debug)]
@@ -18,6 +19,17 @@ pub struct RouteTable {
     pub config: Arc<RouteConfig>,
     hosts: Hosts,
     routes: Vec<Vec<CompiledRoute>>,
+    discovers: Option<Discovers>,
+}
+
+/// What is known of virtual hosts that come by themselves.
+#[derive(Debug)]
+struct Discovers {
+    slot: RouteSlot,
+    /// Hosts that are not to be had.
+    missing: HashSet<Arc<str>>,
+    /// By virtual host: to be told when it is used.
+    used: Vec<Vec<Arc<Use>>>,
 }
 
 /// One route of a table.
@@ -63,8 +75,8 @@ impl RouteTable {
     /// Takes no request: stands for a configuration that has not come.
     #[must_use]
     pub fn empty(name: &RouteConfigName) -> Self {
-        let config = RouteConfig { name: name.clone(), virtual_hosts: Vec::new() };
-        Self { config: Arc::new(config), hosts: Hosts::default(), routes: Vec::new() }
+        let config = RouteConfig { name: name.clone(), virtual_hosts: Vec::new(), vhds: None };
+        Self { config: Arc::new(config), hosts: Hosts::default(), routes: Vec::new(), discovers: None }
     }
 
     /// Compiles `config`; `resolve` knows each cluster's slot.
@@ -87,13 +99,52 @@ impl RouteTable {
                 host.routes.iter().map(|route| compile_route(route, &host.name, resolve)).collect::<Result<_, _>>()?,
             );
         }
-        Ok(Self { config: Arc::clone(config), hosts, routes })
+        Ok(Self { config: Arc::clone(config), hosts, routes, discovers: None })
+    }
+
+    /// More virtual hosts come by themselves: `wanted` are the hosts that are asked for, and whether they are known not to be had.
+    pub(crate) fn discover<'w>(
+        &mut self,
+        slot: RouteSlot,
+        wanted: impl Iterator<Item = (&'w Arc<str>, &'w Arc<Use>, bool)>,
+    ) {
+        let mut discovers = Discovers { slot, missing: HashSet::new(), used: vec![Vec::new(); self.routes.len()] };
+        for (host, used, is_missing) in wanted {
+            match self.hosts.find(host) {
+                Some(index) => discovers.used[index].push(Arc::clone(used)),
+                None if is_missing => {
+                    discovers.missing.insert(Arc::clone(host));
+                }
+                None => {}
+            }
+        }
+        self.discovers = Some(discovers);
+    }
+
+    /// Whether some virtual host is for `host`.
+    #[must_use]
+    pub fn has_host(&self, host: &str) -> bool {
+        self.hosts.find(host).is_some()
+    }
+
+    /// The virtual host of a request, if it has to be asked for. It is asked for in lower case, as Envoy does.
+    #[must_use]
+    pub fn cold_host(&self, authority: &str) -> Option<Cold> {
+        let discovers = self.discovers.as_ref()?;
+        if self.has_host(authority) {
+            return None;
+        }
+        let host = authority.to_ascii_lowercase();
+        (!discovers.missing.contains(host.as_str())).then(|| Cold::Host(discovers.slot, host.into()))
     }
 
     /// The route a request takes.
     #[must_use]
     pub fn find(&self, request: &impl RequestView) -> Option<&CompiledRoute> {
         let host = self.hosts.find(request.authority())?;
+        if let Some(discovers) = &self.discovers {
+            discovers.used[host].iter().for_each(|used| used.touch());
+        }
         self.routes[host].iter().find(|route| route.takes(request))
     }
 }
@@ -117,6 +168,15 @@ impl CompiledRoute {
             && test.query.iter().all(|test| query::matches(test, request.path()))
             && (!test.grpc || is_grpc(request))
     }
+}
+
+/// Whether a virtual host is for `host`.
+pub(crate) fn serves(virtual_host: &VirtualHost, host: &str) -> bool {
+    let mut hosts = Hosts::default();
+    for domain in &virtual_host.domains {
+        hosts.insert(domain, 0);
+    }
+    hosts.find(host).is_some()
 }
 
 fn compile_route(

@@ -82,7 +82,8 @@ fn host(name: &str, domains: Vec<Domain>, routes: Vec<Route>) -> VirtualHost {
 }
 
 fn table(virtual_hosts: Vec<VirtualHost>) -> RouteTable {
-    RouteTable::compile(&Arc::new(RouteConfig { name: "test".into(), virtual_hosts }), &|_| None).expect("compiles")
+    RouteTable::compile(&Arc::new(RouteConfig { name: "test".into(), virtual_hosts, vhds: None }), &|_| None)
+        .expect("compiles")
 }
 
 fn check(table: &RouteTable, cases: &[(&str, &str)]) {

@@ -8,6 +8,7 @@
 mod cluster;
 mod demand;
 mod extension;
+mod hosts;
 mod listener;
 mod route;
 mod scope;
@@ -23,6 +24,7 @@ use crate::model::listener::{Listener, UdpListener};
 use crate::model::management::{ConfigSource, Origin};
 use crate::model::name::{ClusterName, ListenerName, RouteConfigName};
 use crate::model::resource::{Resource, ResourceKind};
+use crate::model::route::VirtualHost;
 use crate::model::scope::Scope;
 use crate::route::RouteTable;
 use crate::snapshot::slots::Slots;
@@ -33,6 +35,7 @@ use cluster::Service;
 use demand::Demand;
 pub use demand::Demanded;
 use extension::Named;
+use hosts::Hosts;
 use listener::{Claim, Configured, Known};
 use route::Discovered;
 use scope::Scoped;
@@ -53,6 +56,8 @@ pub struct Need {
 pub enum Change {
     /// A resource came, new or changed.
     Put(Resource),
+    /// A virtual host came, by the name it is asked for by.
+    PutHost(Arc<str>, Arc<VirtualHost>),
     /// A resource is no more. Endpoints and routes that are in use stay, as in Envoy, until who uses them goes; who waits for them has
     /// waited long enough.
     Remove(ResourceKind, Arc<str>),
@@ -108,6 +113,7 @@ pub struct Builder {
     extension_slots: HashMap<Arc<str>, ExtensionSlot>,
     live_extensions: Slots<Extension>,
     scoped: Scoped,
+    hosts: Hosts,
     known: HashMap<ListenerName, Known>,
     claims: HashMap<Claim, ListenerName>,
     /// How many listeners there have been; they keep their order.
@@ -156,6 +162,9 @@ impl Builder {
                         self.put_scopes(scopes, &mut round);
                     }
                 }
+                Change::PutHost(name, host) => self.put_host(&name, host, &mut round),
+                // It has another name to be asked for by.
+                Change::Put(Resource::VirtualHost(_)) => {}
                 Change::HeardScopes => self.heard_scopes(&mut round),
                 Change::Put(Resource::Cluster(cluster)) => self.put_cluster(cluster, &mut round),
                 Change::Put(Resource::Endpoints(assignment)) => self.put_endpoints(&assignment, &mut round),
@@ -177,6 +186,7 @@ impl Builder {
                 Change::Remove(ResourceKind::Listener, name) => self.remove_listener(&name.into(), &mut round),
                 Change::Remove(ResourceKind::Extension, name) => self.remove_extension(&name, &mut round),
                 Change::Remove(ResourceKind::ScopedRoute, name) => self.remove_scope(&name, &mut round),
+                Change::Remove(ResourceKind::VirtualHost, name) => self.remove_host(&name, &mut round),
                 Change::Remove(kind, name) => self.give_up(Need { kind, name }, &mut round),
             }
             self.wake(&mut round);
@@ -199,6 +209,7 @@ impl Builder {
                 Waiter::Route(name) => self.try_routes(&name, round),
                 Waiter::Listener(name) => self.try_listener(&name, round),
                 Waiter::Scope(name) => self.try_scope(&name, round),
+                Waiter::Host(name) => self.try_host(&name, round),
             }
         }
     }
@@ -308,6 +319,7 @@ impl Builder {
             }
             ResourceKind::Cluster => self.demand.as_ref()?.source(need).cloned(),
             ResourceKind::ScopedRoute => self.scopes_source(),
+            ResourceKind::VirtualHost => self.host_source(&need.name),
             ResourceKind::Extension => self.extensions.get(&need.name).map(|named| named.source.clone()),
             _ => None,
         }
@@ -364,7 +376,7 @@ impl Change {
             // Before the routes and filters themselves: only those are taken that a listener asks for.
             Self::Put(Resource::Listener(_) | Resource::UdpListener(_)) => 3,
             Self::Put(Resource::Scope(_)) => 4,
-            Self::Put(Resource::Extension(_) | Resource::Route(_)) => 5,
+            Self::Put(Resource::Extension(_) | Resource::Route(_) | Resource::VirtualHost(_)) | Self::PutHost(..) => 5,
             Self::GiveUp(_) | Self::Demand(_) | Self::Refused(_) | Self::Rest(_) | Self::HeardScopes => 6,
             Self::Remove(..) => 7,
         }

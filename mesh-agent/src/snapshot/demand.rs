@@ -11,12 +11,14 @@ use crate::snapshot::slots::Slots;
 use crate::snapshot::{ClusterSlot, RouteSlot};
 
 /// Something that is not there and can be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Cold {
     /// A cluster.
     Cluster(ClusterSlot),
     /// A route configuration.
     Routes(RouteSlot),
+    /// A virtual host of a route configuration.
+    Host(RouteSlot, Arc<str>),
 }
 
 /// The time by which use is measured: seconds, as far as whoever owns it advances it. Copies show the same.
@@ -72,18 +74,21 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    pub(super) fn set(&mut self, what: Cold, is_cold: bool) {
+    pub(super) fn set(&mut self, what: &Cold, is_cold: bool) {
         let mark = is_cold.then(|| Arc::new(()));
         match what {
             Cold::Cluster(slot) => self.clusters.set(slot.index(), mark),
             Cold::Routes(slot) => self.routes.set(slot.index(), mark),
+            // Its route configuration says so.
+            Cold::Host(..) => {}
         }
     }
 
-    pub(super) fn has(&self, what: Cold) -> bool {
+    pub(super) fn has(&self, what: &Cold) -> bool {
         match what {
             Cold::Cluster(slot) => self.clusters.get(slot.index()).is_some(),
             Cold::Routes(slot) => self.routes.get(slot.index()).is_some(),
+            Cold::Host(..) => false,
         }
     }
 }

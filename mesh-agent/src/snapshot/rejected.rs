@@ -124,6 +124,14 @@ pub enum Rejected {
         /// Its routes.
         routes: RouteConfigName,
     },
+    /// It is a virtual host that contradicts itself or others of its route configuration.
+    #[error("virtual host {name}: {source}")]
+    VirtualHost {
+        /// The one that was left out.
+        name: Arc<str>,
+        /// What is wrong.
+        source: CompileError,
+    },
     /// The weights of its clusters do not fit.
     #[error("listener {listener}: the cluster weights sum to zero or overflow")]
     Weights {
@@ -144,6 +152,7 @@ impl Rejected {
                 (ResourceKind::Cluster, cluster.as_str())
             }
             Self::Secret { name, .. } => (ResourceKind::Secret, name),
+            Self::VirtualHost { name, .. } => (ResourceKind::VirtualHost, name),
             Self::NoSuchCluster { listener, .. }
             | Self::TwoSources { listener, .. }
             | Self::Routes { listener, .. }

@@ -2,6 +2,7 @@
 
 mod demand;
 mod extension;
+mod hosts;
 mod scope;
 mod secret;
 mod warming;

@@ -184,6 +184,7 @@ fn field(kind: &str, name: &str, value: &Value) -> Result<Vec<u8>> {
     let message = kind.rsplit('/').next().unwrap_or_default();
     let bytes = encode(message, value).with_context(|| name.to_owned())?;
     let any = Any { type_url: kind.to_owned(), value: bytes.into() };
-    let resource = Resource { version: "1".to_owned(), resource: Some(any), name: name.to_owned() };
+    let resource =
+        Resource { version: "1".to_owned(), resource: Some(any), name: name.to_owned(), aliases: Vec::new() };
     Ok(DeltaResponse { resources: vec![resource], ..DeltaResponse::default() }.encode_to_vec())
 }

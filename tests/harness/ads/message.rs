@@ -18,6 +18,8 @@ pub const ECDS: &str = "type.googleapis.com/envoy.config.core.v3.TypedExtensionC
 pub const SRDS: &str = "type.googleapis.com/envoy.config.route.v3.ScopedRouteConfiguration";
 /// See [`CDS`].
 pub const SDS: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
+/// See [`CDS`].
+pub const VHDS: &str = "type.googleapis.com/envoy.config.route.v3.VirtualHost";
 
 /// `DiscoveryRequest`.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -117,6 +119,9 @@ pub struct Resource {
     /// Its name.
     #[prost(string, tag = "3")]
     pub name: String,
+    /// Names it may have been asked for by.
+    #[prost(string, repeated, tag = "4")]
+    pub aliases: Vec<String>,
 }
 
 /// `google.protobuf.Any`.

@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use bytes::Bytes;
 
-use crate::ads::message::{CDS, DeltaRequest, ECDS, EDS, LDS, RDS, Request, SDS, SRDS};
+use crate::ads::message::{CDS, DeltaRequest, ECDS, EDS, LDS, RDS, Request, SDS, SRDS, VHDS};
 use crate::ads::{Ads, Stream};
 use client::{Asked, Body, Client, Resources};
 
 /// Kinds in the order in which changes are pushed: make before break.
-const ORDER: [&str; 7] = [CDS, EDS, SDS, ECDS, LDS, SRDS, RDS];
+const ORDER: [&str; 8] = [CDS, EDS, SDS, ECDS, LDS, SRDS, RDS, VHDS];
 /// How often a stream looks for changes and for its end.
 const TURN: Duration = Duration::from_millis(2);
 

@@ -24,7 +24,8 @@ const RESOURCES: [&str; 8] = [
 ];
 
 /// Packages whose messages stand in an `Any`: those that some decoder reads. Others are refused by their type.
-const EXTENSIONS: [&str; 10] = [
+const EXTENSIONS: [&str; 11] = [
+    "envoy.extensions.filters.http.on_demand.v3",
     "envoy.extensions.filters.http.router.v3",
     "envoy.extensions.filters.listener.http_inspector.v3",
     "envoy.extensions.filters.listener.original_dst.v3",

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::admin::dump::listener::placed;
+use crate::admin::dump::listener::{filter, placed};
 use crate::admin::dump::management::config_source;
 use crate::admin::dump::object::{Object, limit};
 use crate::admin::dump::route::route_config;
@@ -33,7 +33,7 @@ pub(super) fn connection_manager(manager: &HttpConnectionManager) -> Value {
         .set("stat_prefix", manager.stat_prefix.as_str())
         .set("codec_type", codec)
         .set(key, routes)
-        .set("http_filters", json!([placed("envoy.filters.http.router", &manager.router, router)]))
+        .set("http_filters", http_filters(manager))
         .set("server_name", manager.server_name.as_str())
         .set("server_header_transformation", server)
         .maybe("via", manager.via.as_deref())
@@ -97,6 +97,15 @@ pub(super) fn scope(scope: &Scope) -> Value {
         .set("key", json!({ "fragments": fragments }))
         .set("on_demand", scope.on_demand)
         .done()
+}
+
+fn http_filters(manager: &HttpConnectionManager) -> Value {
+    let router = placed("envoy.filters.http.router", &manager.router, router);
+    let on_demand = || Object::typed("envoy.extensions.filters.http.on_demand.v3.OnDemand").done();
+    match manager.on_demand {
+        true => json!([filter("envoy.filters.http.on_demand", on_demand()), router]),
+        false => json!([router]),
+    }
 }
 
 pub(super) fn router(router: &Router) -> Value {

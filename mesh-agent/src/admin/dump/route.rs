@@ -4,6 +4,7 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
 
 use crate::admin::dump::listener::weighted;
+use crate::admin::dump::management::config_source;
 use crate::admin::dump::object::{Object, limit};
 use crate::model::matcher::{FullRegex, StringMatch, StringMatchKind};
 use crate::model::route::{
@@ -15,6 +16,7 @@ pub(super) fn route_config(config: &RouteConfig) -> Value {
     Object::default()
         .text("name", config.name.as_str())
         .list("virtual_hosts", &config.virtual_hosts, virtual_host)
+        .maybe("vhds", config.vhds.as_ref().map(|source| json!({ "config_source": config_source(source) })))
         .done()
 }
 

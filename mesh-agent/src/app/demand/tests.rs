@@ -66,8 +66,8 @@ async fn seconds(live: &mut Live, count: usize) {
 async fn who_asks_for_what_has_come_is_told_at_once_and_waits_are_counted_once() {
     let (_, mut live) = on_demand();
     let cold = cold(&live);
-    live.demand(vec![cold, cold]);
-    live.demand(vec![cold]);
+    live.demand(vec![cold.clone(), cold.clone()]);
+    live.demand(vec![cold.clone()]);
     live.change(vec![Change::Put(Resource::Cluster(cluster()))]);
     let mut asker = demands(&live).asker();
     assert!(asker.has_heard());

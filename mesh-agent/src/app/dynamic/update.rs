@@ -42,6 +42,8 @@ pub(super) struct Limits {
     serves_none: bool,
     /// Routes are asked for when they are needed.
     on_demand: bool,
+    /// The server speaks the incremental form.
+    incremental: bool,
 }
 
 impl Limits {
@@ -53,8 +55,9 @@ impl Limits {
         let listeners = config.listeners.iter().map(|it| it.name.shared());
         let listeners = listeners.chain(config.udp_listeners.iter().map(|it| it.name.shared()));
         let fixed = clusters.chain(listeners.map(|name| (ResourceKind::Listener, name))).collect();
+        let incremental = config.dynamic.iter().flat_map(|it| &it.ads).any(|it| it.incremental);
         let on_demand = config.mesh.on_demand.is_some();
-        Self { fixed, serves_none: config.mesh.workloads.is_empty(), on_demand }
+        Self { fixed, serves_none: config.mesh.workloads.is_empty(), on_demand, incremental }
     }
 
     /// Makes an update live.
@@ -70,8 +73,11 @@ impl Limits {
             }
             match checked.and_then(|()| live.expect(resource)) {
                 Ok(resource) => {
+                    changes.push(match resource {
+                        Resource::VirtualHost(host) => Change::PutHost(Arc::clone(&name), host),
+                        resource => Change::Put(resource),
+                    });
                     offered.push(name);
-                    changes.push(Change::Put(resource));
                 }
                 Err(what) => {
                     let text = format!("{} {name:?}: {what}", kind.noun());
@@ -105,6 +111,9 @@ impl Limits {
         }
         if self.serves_none && matches!(resource, Resource::UdpListener(_)) {
             return Err("a UDP listener serves workloads, and mesh.workloads names none".to_owned());
+        }
+        if !self.incremental && matches!(resource, Resource::Route(routes) if routes.vhds.is_some()) {
+            return Err("vhds needs api_type: DELTA_GRPC".to_owned());
         }
         if !self.on_demand && matches!(resource, Resource::Scope(scope) if scope.on_demand) {
             return Err("on_demand needs mesh.on_demand: true, by which all routes are".to_owned());

@@ -40,7 +40,8 @@ const AROUND: [(&str, &str, &str); 7] = [
 ];
 
 /// Short forms of the longest names.
-const SHORT: [(&str, &str); 9] = [
+const SHORT: [(&str, &str); 10] = [
+    ("ONDEMAND", "envoy.extensions.filters.http.on_demand.v3.OnDemand"),
     ("TLS", "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"),
     ("HCM", "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"),
     ("ROUTER", "envoy.extensions.filters.http.router.v3.Router"),

@@ -160,7 +160,7 @@ async fn attempt<D: Downstream>(
                 let missing = Kind::NoCluster(forward.cluster_not_found);
                 match snapshot.cluster(slot) {
                     Some(cluster) => break (route, forward, cluster),
-                    None if snapshot.is_cold(Cold::Cluster(slot)) => (Cold::Cluster(slot), missing),
+                    None if snapshot.is_cold(&Cold::Cluster(slot)) => (Cold::Cluster(slot), missing),
                     None => return Err(ProxyError::agent(missing)),
                 }
             }

@@ -11,6 +11,7 @@ use crate::model::cluster::Eds;
 use crate::model::management::ConfigSource;
 use crate::model::name::{ClusterName, RouteConfigName};
 use crate::model::resource::ResourceKind;
+use crate::snapshot::build::hosts::Hosts;
 use crate::snapshot::build::listener::Configured;
 use crate::snapshot::build::{Builder, Need, Round};
 use crate::snapshot::demand::{Clock, Cold, Marks, Use};
@@ -62,14 +63,14 @@ impl Demand {
     /// A name got the next slot.
     pub(super) fn named_cluster(&mut self, name: &ClusterName, slot: ClusterSlot) {
         self.clusters.push(name.clone());
-        self.mark(Cold::Cluster(slot), true);
+        self.mark(&Cold::Cluster(slot), true);
     }
 
     pub(super) fn named_routes(&mut self, name: &RouteConfigName) {
         self.routes.push(name.clone());
     }
 
-    pub(super) fn mark(&mut self, what: Cold, is_cold: bool) -> bool {
+    pub(super) fn mark(&mut self, what: &Cold, is_cold: bool) -> bool {
         let changes = self.marks.has(what) != is_cold;
         if changes {
             Arc::make_mut(&mut self.marks).set(what, is_cold);
@@ -77,10 +78,11 @@ impl Demand {
         changes
     }
 
-    fn need(&self, cold: Cold) -> Option<Need> {
+    fn need(&self, cold: &Cold) -> Option<Need> {
         match cold {
             Cold::Cluster(slot) => Some(need(ResourceKind::Cluster, &self.clusters.get(slot.index())?.shared())),
             Cold::Routes(slot) => Some(need(ResourceKind::Route, &self.routes.get(slot.index())?.shared())),
+            Cold::Host(..) => None,
         }
     }
 }
@@ -103,24 +105,41 @@ impl Builder {
     #[must_use]
     pub fn on_demand(self, source: ConfigSource, clock: Clock) -> Self {
         let (wanted, guessed, clusters, routes) = (HashMap::new(), HashSet::new(), Vec::new(), Vec::new());
+        let hosts = Hosts::by(&clock);
         let demand = Demand { source, clock, wanted, guessed, clusters, routes, marks: Arc::default() };
-        Self { demand: Some(demand), ..self }
+        Self { demand: Some(demand), hosts, ..self }
+    }
+
+    /// Virtual hosts are asked for on demand, whatever else is, by this clock. To be called before anything else.
+    #[must_use]
+    pub fn with_clock(self, clock: &Clock) -> Self {
+        Self { hosts: Hosts::by(clock), ..self }
     }
 
     /// What something cold is called.
     #[must_use]
-    pub fn name_of(&self, cold: Cold) -> Option<Need> {
-        self.demand.as_ref()?.need(cold)
+    pub fn name_of(&self, cold: &Cold) -> Option<Need> {
+        match cold {
+            Cold::Host(slot, host) => self.host_need(*slot, host),
+            cold => self.demand.as_ref()?.need(cold),
+        }
+    }
+
+    /// Whether clusters and routes are asked for on demand.
+    #[must_use]
+    pub fn is_on_demand(&self) -> bool {
+        self.demand.is_some()
     }
 
     /// Everything that was asked for because it was needed.
     pub fn demanded(&self) -> impl Iterator<Item = Demanded<'_>> {
-        self.demand.iter().flat_map(|demand| &demand.wanted).map(|(need, wanted)| Demanded {
+        let wanted = self.demand.iter().flat_map(|demand| &demand.wanted).map(|(need, wanted)| Demanded {
             need,
             used: &wanted.used,
             is_live: self.is_live(need),
             is_pinned: wanted.pins > 0,
-        })
+        });
+        wanted.chain(self.demanded_hosts())
     }
 
     /// How many clusters are named somewhere, there or not.
@@ -148,6 +167,9 @@ impl Builder {
 
     /// Somebody needs it.
     pub(super) fn demand(&mut self, wish: &Need, round: &mut Round) {
+        if wish.kind == ResourceKind::VirtualHost {
+            return self.demand_host(wish, round);
+        }
         let Some(demand) = &self.demand else { return };
         if demand.wants(wish) || self.is_live(wish) {
             return;
@@ -176,6 +198,9 @@ impl Builder {
 
     /// Nobody has needed it for a while: it is cold again.
     pub(super) fn rest(&mut self, need: &Need, round: &mut Round) {
+        if need.kind == ResourceKind::VirtualHost {
+            return self.rest_host(need, round);
+        }
         let Some(demand) = &self.demand else { return };
         if demand.wanted.get(need).is_none_or(|wanted| wanted.pins > 0) {
             return;
@@ -201,6 +226,9 @@ impl Builder {
 
     /// It was asked for, and is not to be had: whoever needs it need not wait. It stays wanted, and may still come.
     pub(super) fn miss(&mut self, need: &Need, round: &mut Round) {
+        if need.kind == ResourceKind::VirtualHost {
+            return self.miss_host(&need.name, round);
+        }
         if self.demand.as_ref().is_none_or(|demand| !demand.wants(need)) {
             return;
         }
@@ -245,11 +273,11 @@ impl Builder {
 
     pub(super) fn mark_cluster(&mut self, name: &ClusterName, is_cold: bool, round: &mut Round) {
         let slot = self.cluster_slot(name);
-        round.is_changed |= self.demand.as_mut().is_some_and(|demand| demand.mark(Cold::Cluster(slot), is_cold));
+        round.is_changed |= self.demand.as_mut().is_some_and(|demand| demand.mark(&Cold::Cluster(slot), is_cold));
     }
 
     pub(super) fn mark_routes(&mut self, slot: RouteSlot, is_cold: bool, round: &mut Round) {
-        round.is_changed |= self.demand.as_mut().is_some_and(|demand| demand.mark(Cold::Routes(slot), is_cold));
+        round.is_changed |= self.demand.as_mut().is_some_and(|demand| demand.mark(&Cold::Routes(slot), is_cold));
     }
 
     /// A listener that used these routes is gone, and it was the last.

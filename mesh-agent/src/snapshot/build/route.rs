@@ -16,7 +16,7 @@ use crate::snapshot::{Rejected, Use};
 #[derive(Debug)]
 pub(super) struct Discovered {
     pub(super) source: ConfigSource,
-    live: Option<Arc<RouteConfig>>,
+    pub(super) live: Option<Arc<RouteConfig>>,
     pending: Option<Arc<RouteConfig>>,
     /// Listeners and scopes, live or pending, that use them; one may stand here more than once.
     users: Vec<User>,
@@ -53,16 +53,20 @@ impl Builder {
         if let Some(need) = self.missing_cluster(config.clusters()) {
             return self.waiting.hold(Waiter::Route(name.clone()), need);
         }
-        let table = self.compile(&config);
+        let table = self.compile_with_hosts(&config);
         let slot = self.route_slot(name);
         let Some(routes) = self.discovered.get_mut(name) else { return };
         routes.pending = None;
         match table {
             Ok(table) => {
+                let has_all = config.vhds.is_none();
                 routes.live = Some(config);
                 self.routes.set(slot.index(), Some(Arc::new(table)));
                 round.is_changed = true;
                 round.ready.extend(self.waiting.arrived(&need(name)));
+                if has_all {
+                    self.forget_hosts(name, round);
+                }
             }
             Err(source) => {
                 round.rejected.push(Rejected::RouteConfig { name: name.clone(), source });
@@ -119,6 +123,7 @@ impl Builder {
     pub(super) fn forget_routes(&mut self, name: &RouteConfigName, round: &mut Round) {
         let Some(routes) = self.discovered.get_mut(name) else { return };
         (routes.live, routes.pending) = (None, None);
+        self.forget_hosts(name, round);
         self.waiting.release(&Waiter::Route(name.clone()));
         self.waiting.forget(&need(name));
         let slot = self.route_slot(name);

@@ -14,6 +14,7 @@ pub(super) enum Waiter {
     Listener(ListenerName),
     Route(RouteConfigName),
     Scope(Arc<str>),
+    Host(Arc<str>),
 }
 
 #[derive(Debug, Default)]
@@ -81,6 +82,7 @@ impl Waiting {
             Waiter::Cluster(name) => (ResourceKind::Cluster, name.as_str(), need),
             Waiter::Listener(name) => (ResourceKind::Listener, name.as_str(), need),
             Waiter::Route(name) => (ResourceKind::Route, name.as_str(), need),
+            Waiter::Host(name) => (ResourceKind::VirtualHost, &**name, need),
             Waiter::Scope(name) => (ResourceKind::ScopedRoute, &**name, need),
         })
     }

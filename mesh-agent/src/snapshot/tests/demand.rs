@@ -47,8 +47,8 @@ fn cold_cluster(builder: &Builder, snapshot: &Snapshot) -> Option<Cold> {
     let found = chain.table(snapshot, &get("/")).expect("routes").find(&route).expect("a route");
     let crate::route::Outcome::Forward { clusters, .. } = &found.outcome else { panic!("to a cluster") };
     let cold = Cold::Cluster(clusters.pick(0));
-    assert_eq!(builder.name_of(cold), Some(need(Kind::Cluster, "c")));
-    snapshot.is_cold(cold).then_some(cold)
+    assert_eq!(builder.name_of(&cold), Some(need(Kind::Cluster, "c")));
+    snapshot.is_cold(&cold).then_some(cold)
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn a_listener_goes_live_without_its_routes_and_they_without_their_clusters() {
     assert!(wanted(&applied).is_empty());
     let snapshot = live(applied);
     let cold = cold_routes(&snapshot).expect("cold");
-    assert_eq!(builder.name_of(cold), Some(need(Kind::Route, "r")));
+    assert_eq!(builder.name_of(&cold), Some(need(Kind::Route, "r")));
     let asked = builder.apply(demand(Kind::Route, "r"));
     assert_eq!((wanted(&asked), asked.snapshot.is_none()), (vec!["RDS r".to_owned()], true));
     assert!(wanted(&builder.apply(demand(Kind::Route, "r"))).is_empty(), "once");

@@ -158,7 +158,7 @@ fn on_demand_a_scope_does_not_wait_for_its_routes() {
     assert_eq!(wanted(&applied), Vec::<String>::new());
     let snapshot = applied.snapshot.expect("live");
     let cold = http(&snapshot).table(&snapshot, &request("GET / host x-scope: a")).expect_err("cold");
-    assert_eq!(builder.name_of(cold), Some(need(Kind::Route, "r1")));
+    assert_eq!(builder.name_of(&cold), Some(need(Kind::Route, "r1")));
     let applied = builder.apply(vec![Change::Demand(need(Kind::Route, "r1"))]);
     assert_eq!(wanted(&applied), ["RDS r1"]);
     builder.apply(vec![put_routes("r1", "k")]);

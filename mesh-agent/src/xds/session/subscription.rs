@@ -177,6 +177,12 @@ impl Subscription {
         let mut resources = Vec::new();
         let mut offered = Vec::new();
         for item in items {
+            // Virtual hosts (VHDS): without itself, a resource that is not there does not exist, under each of its names.
+            if kind == ResourceKind::VirtualHost && item.body.is_none() && !self.held.contains_key(&item.name) {
+                let names = item.aliases.iter().map(|alias| Name::from(alias.as_str()));
+                gone.extend(names.chain([item.name]).filter(|name| self.names.contains_key(name)));
+                continue;
+            }
             if !self.is_wanted(&item) {
                 // "How the client specifies what resources to return": silently ignored.
                 continue;
@@ -194,6 +200,9 @@ impl Subscription {
                 }
             }
             let (Some(body), Some(digest)) = (item.body, digest) else { continue };
+            for alias in &item.aliases {
+                self.stop_waiting(kind, &Name::from(alias.as_str()), timers);
+            }
             offered.push((
                 Arc::clone(&item.name),
                 Held { version: Arc::clone(&item.version), since: now, digest, expires },
@@ -226,7 +235,8 @@ impl Subscription {
     ) {
         let refused: HashSet<&Name> = faults.iter().filter_map(|fault| fault.name.as_ref()).collect();
         for (name, held) in offered {
-            let is_wanted = self.wildcard || self.names.contains_key(&name);
+            // A virtual host may have been wanted by another name, and go by its own.
+            let is_wanted = self.wildcard || self.names.contains_key(&name) || kind == ResourceKind::VirtualHost;
             if refused.contains(&name) || !is_wanted {
                 continue;
             }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use bytes::Bytes;
 
 use crate::ads::Stream;
-use crate::ads::message::{Any, CDS, DeltaRequest, DeltaResponse, LDS, Request, Resource, Response, SRDS};
+use crate::ads::message::{Any, CDS, DeltaRequest, DeltaResponse, LDS, Request, Resource, Response, SRDS, VHDS};
 
 /// Resources of a kind, by name, with the version each is of.
 pub(super) type Resources = BTreeMap<String, (u64, Body)>;
@@ -42,7 +42,9 @@ impl Client {
     pub(super) fn hear(&mut self, asked: Asked, is_first: bool, is_delta: bool) {
         if is_delta {
             self.sent.extend(asked.initial);
-            self.wildcard |= (is_first && asked.subscribe.is_empty()) || asked.subscribe.iter().any(|it| it == "*");
+            // Envoy begins with no virtual host, and means none.
+            let is_all = asked.type_url != VHDS && asked.subscribe.is_empty();
+            self.wildcard |= (is_first && is_all) || asked.subscribe.iter().any(|it| it == "*");
             self.wildcard &= !asked.unsubscribe.iter().any(|it| it == "*");
             for name in asked.unsubscribe {
                 self.names.remove(&name);
@@ -85,15 +87,24 @@ impl Client {
         self.responses += 1;
         let sent = fresh.iter().map(|(name, (version, _))| ((*name).clone(), *version)).collect::<Vec<_>>();
         if stream.is_delta() {
-            gone.extend(self.owed.iter().filter(|name| !all.contains_key(*name)).cloned());
+            let absent = self.owed.iter().filter(|name| !all.contains_key(*name)).cloned();
+            // That a virtual host does not exist is said by a resource without itself.
+            let absent = if kind == VHDS {
+                absent.map(|name| Resource { aliases: vec![name.clone()], name, ..Resource::default() }).collect()
+            } else {
+                gone.extend(absent);
+                Vec::new()
+            };
             gone.sort_unstable();
             gone.dedup();
             let resource = |(name, (version, bytes)): (&String, &(u64, Body))| Resource {
                 version: version.to_string(),
                 resource: Some(any(bytes)),
                 name: name.clone(),
+                // Envoy looks for the host that it has asked for among these alone.
+                aliases: if kind == VHDS { vec![name.clone()] } else { Vec::new() },
             };
-            let resources: Vec<_> = fresh.into_iter().map(resource).collect();
+            let resources: Vec<_> = fresh.into_iter().map(resource).chain(absent).collect();
             if !resources.is_empty() || !gone.is_empty() || is_first {
                 let (version, removed) = (version.to_string(), gone.clone());
                 self.unanswered = Some(nonce.clone());

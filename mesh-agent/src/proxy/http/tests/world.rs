@@ -45,7 +45,7 @@ pub(super) fn manager() -> HttpConnectionManager {
     HttpConnectionManager {
         stat_prefix: "test".into(),
         codec: Codec::Auto,
-        routes: RouteSource::Inline(Arc::new(RouteConfig { name: "".into(), virtual_hosts: Vec::new() })),
+        routes: RouteSource::Inline(Arc::new(RouteConfig { name: "".into(), virtual_hosts: Vec::new(), vhds: None })),
         server_name: "bowline".into(),
         server_header: ServerHeader::Overwrite,
         via: None,
@@ -66,6 +66,7 @@ pub(super) fn manager() -> HttpConnectionManager {
         merge_slashes: false,
         accept_http_10: false,
         http1_trailers: true,
+        on_demand: false,
         router: Place::Fixed(Router::default()),
         http2: Http2Options::default(),
     }
@@ -194,6 +195,7 @@ fn routes() -> RouteConfig {
             domains: vec![Domain::Exact("a".into())],
             routes: vec![route("/direct", direct), route("/none", forward("empty")), route("/", forward("backend"))],
         }],
+        vhds: None,
     }
 }
 

@@ -168,3 +168,27 @@ fn a_resource_is_wanted_by_its_alias_as_well_delta() {
     let (update, _) = take(&mut session, delta_of(ResourceKind::VirtualHost, "1", vec![host], &[]), now);
     assert_eq!(names(&update), ["r/all"]);
 }
+
+#[test]
+fn virtual_hosts_have_aliases_and_may_be_said_not_to_exist_delta() {
+    let now = Instant::now();
+    let (mut session, _) = connected(Variant::Delta, |session| {
+        ["r/a.com", "r/b.com", "r/c.com"]
+            .into_iter()
+            .for_each(|host| session.subscribe(ResourceKind::VirtualHost, &name(host), PATIENCE));
+    });
+    let mut host = resource(ResourceKind::VirtualHost, "r/all@1");
+    host.aliases = vec!["r/a.com".to_owned()];
+    // Without itself: there is none, under either name.
+    let mut none = resource(ResourceKind::VirtualHost, "r/b.com@1");
+    none.resource = None;
+    let mut by_alias = resource(ResourceKind::VirtualHost, "r/nobody@1");
+    by_alias.resource = None;
+    by_alias.aliases = vec!["r/c.com".to_owned()];
+    let all = vec![host, none, by_alias];
+    let (update, _) = take(&mut session, delta_of(ResourceKind::VirtualHost, "1", all, &[]), now);
+    assert_eq!((names(&update), removed(&update)), (vec!["r/all"], vec!["r/b.com", "r/c.com"]));
+    assert!(session.overdue(now + Duration::from_secs(3600)).is_empty(), "nothing is waited for");
+    let (update, _) = take(&mut session, delta(ResourceKind::VirtualHost, "2", &[], &["r/all"]), now);
+    assert_eq!(removed(&update), ["r/all"]);
+}
