@@ -30,7 +30,7 @@ use crate::telemetry::Telemetry;
 
 pub use ask::{AskError, get, get_json};
 pub use bind::{BindError, Listeners};
-pub use config::{ConfigView, FileView, KindView, OnDemandView};
+pub use config::{ConfigView, FileView, KindView, LastGoodView, OnDemandView};
 pub use workload::{WorkloadState, WorkloadView};
 
 /// What the interface shows.

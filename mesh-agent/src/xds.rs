@@ -12,6 +12,7 @@ pub mod client;
 pub mod delivery;
 pub mod files;
 pub mod identity;
+mod kept;
 mod message;
 pub mod session;
 pub mod status;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use harness::ads::message::{Any, DeltaResponse, Resource, Response};
 use harness::ads::{Ads, Stream};
 use harness::config::own_address;
-use mesh_agent::model::management::{Management, Server};
+use mesh_agent::model::management::{Keep, Management, Server};
 use mesh_agent::model::resource::ResourceKind;
 use mesh_agent::xds::client::Client;
 use mesh_agent::xds::delivery::{Delivery, News, Reply, Want};
@@ -55,9 +55,18 @@ impl Talk {
 
 impl Rig {
     pub(crate) fn start(incremental: bool, servers: Vec<Server>, wants: &[Want]) -> anyhow::Result<Self> {
+        Self::keeping(incremental, servers, wants, None)
+    }
+
+    pub(crate) fn keeping(
+        incremental: bool,
+        servers: Vec<Server>,
+        wants: &[Want],
+        keep: Option<Keep>,
+    ) -> anyhow::Result<Self> {
         let management = Management { incremental, servers };
         let node = Bytes::from_static(b"\x0a\x04node");
-        let client = Client::start(management, node, wants, decode)?;
+        let client = Client::start(management, node, wants, decode, keep)?;
         Ok(Self { client, runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()? })
     }
 

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::management::{FileStanding, KindStanding, OnDemand, Standing};
+use crate::model::management::{FileStanding, KindStanding, LastGood, OnDemand, Standing};
 use crate::model::resource::ResourceKind;
 
 /// `/config`.
@@ -28,6 +28,23 @@ pub struct ConfigView {
     pub asks_server: bool,
     /// Files of resources.
     pub files: Vec<FileView>,
+    /// What is kept on disk, if that is wanted.
+    pub last_good: Option<LastGoodView>,
+}
+
+/// What is kept on disk of what the management server sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastGoodView {
+    /// Who had sent what is live, if that was kept and no server has answered yet.
+    pub serving: Option<String>,
+    /// How old that is, in milliseconds.
+    pub age_ms: Option<u64>,
+    /// Resources that are kept.
+    pub resources: usize,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Why nothing is kept, if so.
+    pub failure: Option<String>,
 }
 
 /// A file of resources. Its version is that of the last content that could be read, its updates are all there were.
@@ -80,8 +97,19 @@ pub struct KindView {
 
 impl ConfigView {
     pub(super) fn of(standing: Standing, now: SystemTime) -> Self {
-        let Standing { server, since, streams, failures, last_failure, kinds, on_demand, asks_server, files, .. } =
-            standing;
+        let Standing {
+            server,
+            since,
+            streams,
+            failures,
+            last_failure,
+            kinds,
+            on_demand,
+            asks_server,
+            files,
+            last_good,
+            ..
+        } = standing;
         let kinds = kinds.into_iter().map(|(kind, it)| KindView::of(kind, it, now)).collect();
         let on_demand = on_demand.map(|OnDemand { clusters, routes, warming, missing, cold, expired, .. }| {
             OnDemandView { clusters, routes, warming, missing, cold, expired }
@@ -92,7 +120,11 @@ impl ConfigView {
             FileView { path, kind, unwatched }
         });
         let files = files.collect();
-        Self { server, since_ms, streams, failures, last_failure, kinds, on_demand, asks_server, files }
+        let last_good = last_good.map(|LastGood { serving, resources, bytes, failure }| {
+            let (at, serving) = serving.unzip();
+            LastGoodView { serving, age_ms: at.map(|at| age(at, now)), resources, bytes, failure }
+        });
+        Self { server, since_ms, streams, failures, last_failure, kinds, on_demand, asks_server, files, last_good }
     }
 }
 

@@ -80,6 +80,7 @@ fn mesh(mesh: &Mesh) -> Value {
         "trust_domain": mesh.trust_domain,
         "on_demand": on_demand.is_some(),
         "on_demand_ttl": on_demand,
+        "last_good": mesh.last_good.as_ref().map(|path| json!({ "path": path })),
     })
 }
 

@@ -70,7 +70,13 @@ fn ready(admin: &Admin) -> Answer {
     if admin.drain.watcher().draining() {
         text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
     } else if admin.readiness.is_set() {
-        text(StatusCode::OK, "ok\n")
+        let kept = (admin.management)().and_then(|it| it.last_good?.serving);
+        match kept.map(|(at, server)| (at.elapsed().unwrap_or_default().as_secs(), server)) {
+            Some((age, server)) => {
+                text(StatusCode::OK, format!("ok, with what {server:?} sent {age} seconds ago: no server answers\n"))
+            }
+            None => text(StatusCode::OK, "ok\n"),
+        }
     } else {
         text(StatusCode::SERVICE_UNAVAILABLE, "starting\n")
     }

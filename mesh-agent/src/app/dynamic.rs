@@ -9,13 +9,14 @@ mod update;
 
 use std::io;
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::app::demand::Demands;
 use crate::app::live::Live;
 use crate::model::config::Config;
-use crate::model::management::{ConfigSource, KnownResources, Standing};
+use crate::model::management::{ConfigSource, Keep, KnownResources, Standing};
 use crate::model::resource::{Resource, ResourceKind};
 use crate::rollout::Rollout;
 use crate::snapshot::{Applied, Change, Need};
@@ -26,6 +27,9 @@ use crate::xds::session::{Missing, Why};
 use patience::Patience;
 use sources::Sources;
 use update::{Limits, Outcome, Update, want};
+
+/// How long a server has, from its first answer on, to send what it had sent to an agent before.
+const SETTLE: Duration = Duration::from_mins(1);
 
 /// Brings what does not stand in the agent's own file.
 #[derive(Debug)]
@@ -66,7 +70,10 @@ impl Dynamic {
         }
         patience.look_soon();
         wants.extend(wanted.into_iter().map(want));
-        let sources = Sources::start(dynamic.ads, identity::encode(&config.node), wants)?;
+        // What is asked for on demand is not asked for again before somebody needs it.
+        let settle = SETTLE.max(config.mesh.on_demand.unwrap_or_default());
+        let keep = config.mesh.last_good.clone().map(|folder| Keep { folder, settle });
+        let sources = Sources::start(dynamic.ads, identity::encode(&config.node), wants, keep)?;
         Ok(Some(Self { sources, limits: Limits::of(config), patience }))
     }
 

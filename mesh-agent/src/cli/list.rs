@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::admin::{self, ConfigView, FileView, KindView, OnDemandView, WorkloadView};
+use crate::admin::{self, ConfigView, FileView, KindView, LastGoodView, OnDemandView, WorkloadView};
 use crate::cli::table::{Table, age, size};
 use crate::cli::{Failure, print};
 use crate::settings::Query;
@@ -87,6 +87,18 @@ pub(super) fn config(query: &Query) -> Result<(), Failure> {
     };
     if let (None, Some(failure)) = (&view.server, &view.last_failure) {
         text.push_str(&format!("last failure: {failure}\n"));
+    }
+    if let Some(LastGoodView { serving, age_ms, resources, bytes, failure }) = view.last_good {
+        if let Some(server) = serving {
+            let of = age_ms.map(age).unwrap_or_default();
+            text.push_str(&format!(
+                "what is live was kept on disk, {of} old, from {server}: no server has answered yet\n"
+            ));
+        }
+        text.push_str(&match failure {
+            Some(why) => format!("nothing is kept on disk: {why}\n"),
+            None => format!("kept on disk: {resources} resources, {}\n", size(bytes)),
+        });
     }
     if let Some(OnDemandView { clusters, routes, warming, missing, cold, expired }) = view.on_demand {
         text.push_str(&format!(

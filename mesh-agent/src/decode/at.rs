@@ -26,6 +26,8 @@ pub(crate) struct Context {
     pub(crate) wanted_clusters: RefCell<Vec<(ClusterName, Place)>>,
     /// Where something is asked of a management server that clusters come from, if there is to be one.
     pub(crate) asks_for_clusters: RefCell<Option<Place>>,
+    /// Where something is said about what a management server sends, if there is to be one.
+    pub(crate) keeps: RefCell<Option<Place>>,
     /// Files of this host that something refers to, to be looked up by whoever may do I/O.
     pub(crate) host_paths: RefCell<Vec<HostPath>>,
 }

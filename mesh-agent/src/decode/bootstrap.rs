@@ -65,6 +65,13 @@ fn whole(fields: &Fields<'_>, context: &Context) -> Option<Config> {
         const NOBODY: &str = "there is nobody to ask: dynamic_resources.cds_config is needed with it, from ads";
         context.report(place, Problem::Rule(NOBODY));
     }
+    if let Some(place) = context.keeps.take()
+        && config.dynamic.as_ref().is_none_or(|dynamic| dynamic.ads.is_none())
+    {
+        const NOTHING: &str =
+            "there is nothing to be kept: only what a management server sends is (dynamic_resources.ads_config)";
+        context.report(place, Problem::Rule(NOTHING));
+    }
     // What the file refers to may come from elsewhere, if clusters do. A management server can't.
     let may_come = config.dynamic.as_ref().is_some_and(|dynamic| dynamic.clusters.is_some());
     let servers = context.wanted_clusters.take();

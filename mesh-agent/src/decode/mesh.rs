@@ -21,6 +21,7 @@ use crate::model::workload::{Mode, Workload};
 pub(crate) const MESH: &str = "bowline.Mesh";
 const WORKLOAD: &str = "bowline.Workload";
 const KERNEL: &str = "bowline.Kernel";
+const LAST_GOOD: &str = "bowline.LastGood";
 
 /// How long what nobody uses is kept, if nothing else is said.
 const DEFAULT_TTL: Duration = Duration::from_mins(5);
@@ -47,7 +48,20 @@ pub(crate) fn mesh(fields: &Fields<'_>) -> Option<Mesh> {
         kernel: fields.message("kernel", KERNEL, kernel).unwrap_or(defaults.kernel),
         trust_domain: fields.text("trust_domain").map_or(defaults.trust_domain, str::to_owned),
         on_demand: on_demand(fields),
+        last_good: fields.message("last_good", LAST_GOOD, last_good),
     })
+}
+
+/// Where what a management server sent last is kept.
+fn last_good(fields: &Fields<'_>) -> Option<PathBuf> {
+    let path = PathBuf::from(fields.require_text("path")?);
+    if let Some(at) = fields.get("path", &Kind::Text) {
+        if !path.is_absolute() {
+            at.rule("must be an absolute path");
+        }
+        at.context.keeps.replace(Some(at.place()));
+    }
+    Some(path)
 }
 
 /// How long something that was asked for on demand may be unused, if anything is.

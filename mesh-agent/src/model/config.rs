@@ -67,12 +67,14 @@ pub struct Mesh {
     pub trust_domain: String,
     /// Clusters and routes are asked for when somebody needs them, and let go when nobody has for so long.
     pub on_demand: Option<Duration>,
+    /// Where what a management server sent last is kept, if it is.
+    pub last_good: Option<PathBuf>,
 }
 
 impl Default for Mesh {
     fn default() -> Self {
         let trust_domain = "cluster.local".to_owned();
-        Self { workloads: Vec::new(), kernel: KernelConfig::default(), trust_domain, on_demand: None }
+        Self { workloads: Vec::new(), kernel: KernelConfig::default(), trust_domain, on_demand: None, last_good: None }
     }
 }
 

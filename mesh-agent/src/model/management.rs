@@ -109,6 +109,30 @@ pub struct Standing {
     pub asks_server: bool,
     /// Files of resources, in order.
     pub files: Vec<FileStanding>,
+    /// What is kept on disk, if that is wanted.
+    pub last_good: Option<LastGood>,
+}
+
+/// How it stands with what is kept on disk of what the management server sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LastGood {
+    /// What is live was kept, and no server has answered yet: of when it is, and who had sent it.
+    pub serving: Option<(SystemTime, String)>,
+    /// Resources that are kept.
+    pub resources: usize,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Why nothing is kept, if so.
+    pub failure: Option<String>,
+}
+
+/// `mesh.last_good`: what a management server sent last is kept on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// The folder, which is this agent's.
+    pub folder: PathBuf,
+    /// When what was kept before, and was not heard of since a server answers, is forgotten.
+    pub settle: Duration,
 }
 
 /// How it stands with a file of resources.

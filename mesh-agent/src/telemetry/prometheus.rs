@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::model::figures::Figures;
-use crate::model::management::{FileStanding, OnDemand, Standing};
+use crate::model::management::{FileStanding, LastGood, OnDemand, Standing};
 use crate::telemetry::edge::{Destination, EdgeTotals, Source};
 use crate::telemetry::view::CLASSES;
 use crate::telemetry::{KernelCounter, Protocol, Telemetry};
@@ -35,6 +35,9 @@ pub(super) fn render(telemetry: &Telemetry) -> String {
     if let Some(standing) = telemetry.management.get().and_then(|read| read()) {
         if standing.asks_server {
             management(&mut text, &standing);
+        }
+        if let Some(last_good) = &standing.last_good {
+            kept(&mut text, last_good);
         }
         if !standing.files.is_empty() {
             files(&mut text, &standing.files);
@@ -69,6 +72,14 @@ fn management(text: &mut Text, standing: &Standing) {
         let at = it.at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok()).unwrap_or_default();
         text.sample("xds_last_update_timestamp_seconds", &labels, at.as_secs());
     }
+}
+
+fn kept(text: &mut Text, LastGood { serving, resources, bytes, failure }: &LastGood) {
+    let (serving, failing) = (u8::from(serving.is_some()), u8::from(failure.is_some()));
+    text.single("last_good_serving", "gauge", "Whether what is live was kept on disk, and no server answers.", serving);
+    text.single("last_good_failing", "gauge", "Whether what is good cannot be kept.", failing);
+    text.single("last_good_resources", "gauge", "Resources that are kept on disk.", resources);
+    text.single("last_good_bytes", "gauge", "What they take there.", bytes);
 }
 
 /// Summed by kind: there may be a file for each of thousands of clusters.

@@ -7,6 +7,7 @@
 
 mod backoff;
 mod connect;
+mod restore;
 mod stream;
 
 use std::collections::VecDeque;
@@ -18,12 +19,14 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::model::management::{KnownResources, Management};
+use crate::model::management::{Keep, KnownResources, Management};
+use crate::model::resource::ResourceKind;
 use crate::xds::delivery::{Decode, Delivery, News, Reply, Want, Wish};
-use crate::xds::session::{Fault, Session, Update, Variant};
+use crate::xds::session::{Fault, Incoming, Name, Session, Update, Variant};
 use crate::xds::status::Status;
 use crate::xds::wishes::Wishes;
 use backoff::Backoff;
+use restore::Kept;
 use stream::{Stream, StreamError};
 
 /// A client that runs until this is dropped.
@@ -38,11 +41,18 @@ pub struct Client<R> {
 }
 
 impl<R: Send + 'static> Client<R> {
-    /// Starts one that wants `wants` to begin with. `node` is an encoded `envoy.config.core.v3.Node`.
+    /// Starts one that wants `wants` to begin with. `node` is an encoded `envoy.config.core.v3.Node`. What is live is kept on disk if
+    /// `keep` says where.
     ///
     /// # Errors
     /// If there is no thread to be had.
-    pub fn start(management: Management, node: Bytes, wants: &[Want], decode: Decode<R>) -> io::Result<Self> {
+    pub fn start(
+        management: Management,
+        node: Bytes,
+        wants: &[Want],
+        decode: Decode<R>,
+        keep: Option<Keep>,
+    ) -> io::Result<Self> {
         let variant = if management.incremental { Variant::Delta } else { Variant::Sotw };
         let mut session = Session::new(variant, node);
         wants.iter().for_each(|want| want.tell(&mut session));
@@ -60,9 +70,12 @@ impl<R: Send + 'static> Client<R> {
             status: Arc::clone(&status),
             wishes: Arc::clone(&wishes),
             told: String::new(),
+            kept: Kept::default(),
         };
         let thread = thread::Builder::new().name("xds".to_owned()).spawn(move || {
             runtime.block_on(async {
+                let mut running = running;
+                running.kept = Kept::open(keep);
                 tokio::select! {
                     // Ends with an answer or with the sender's end.
                     _ = stopped => {}
@@ -132,6 +145,7 @@ struct Running<R> {
     wishes: Arc<Wishes<Wish>>,
     /// The last failure that was logged: one that goes on is not news.
     told: String,
+    kept: Kept,
 }
 
 /// Refusals of one response that are shown.
@@ -150,7 +164,11 @@ const STALLED: Duration = Duration::from_secs(60);
 impl<R> Running<R> {
     async fn run(mut self) {
         let mut backoff = Backoff::default();
+        self.tell_kept();
         while self.round(&mut backoff).await.is_ok() {
+            if self.restore().await.is_err() {
+                return;
+            }
             let wait = backoff.next();
             tracing::debug!(?wait, "next attempt to reach a management server");
             if self.meanwhile(tokio::time::sleep(wait)).await.is_err() {
@@ -206,7 +224,12 @@ impl<R> Running<R> {
         let mut stalled = tokio::time::Instant::now() + STALLED;
         let silent = tokio::time::Instant::now() + SILENT;
         loop {
+            if waiting.is_empty() {
+                self.keep();
+            }
             let deadline = self.session().deadline();
+            let (kept, restore) = (self.kept.deadline(), self.kept.restore_at());
+            let release = self.kept.release_at();
             tokio::select! {
                 // What is to be said is said before more is heard: to judge the next response may take a while.
                 biased;
@@ -222,9 +245,14 @@ impl<R> Running<R> {
                     return Ok((answered, StreamError::Stalled));
                 }
                 () = until(deadline) => waiting.extend(self.overdue().await?),
+                () = until(kept) => self.keep(),
+                () = until(release) => waiting.extend(self.release().await?),
+                // What goes live now would not be among what this stream began with: the next one will say it.
+                () = until(restore) => return Ok((answered, StreamError::Silent)),
                 () = self.wishes.some(), if waiting.len() < MOST_WAITING => {
                     let wishes = self.wishes.take();
                     waiting.extend(self.follow(&wishes));
+                    waiting.extend(self.restore_wanted().await?);
                 }
                 () = tokio::time::sleep_until(silent), if !answered && has_others => {
                     return Ok((answered, StreamError::Silent));
@@ -235,6 +263,7 @@ impl<R> Running<R> {
                             tracing::info!(server = at, "the management server answers");
                             self.told.clear();
                             answered = true;
+                            self.kept.answers(at);
                         }
                         if waiting.is_empty() {
                             stalled = tokio::time::Instant::now() + STALLED;
@@ -267,23 +296,41 @@ impl<R> Running<R> {
             tracing::warn!(%kind, removed = update.removed.len(), "the management server removed everything of a kind");
         }
         let Update { ticket, version, resources, removed, faults } = update;
-        let mut refused = Vec::new();
-        let mut changed = Vec::with_capacity(resources.len());
-        for incoming in resources {
-            match (self.decode)(kind, &incoming.body) {
-                Ok(resource) => changed.push((incoming.name, resource)),
-                Err(text) => refused.push(Fault { name: Some(incoming.name), text }),
-            }
-        }
-        let unusable = faults.iter().chain(&refused).filter_map(|fault| fault.name.clone()).collect();
-        let news = News::Update { kind, version: version.clone(), changed, removed, refused: unusable };
-        let reply = self.deliver(news).await?;
+        let gone = self.kept.withhold(kind, &resources, removed.clone());
+        let (mut refused, reply) = self.judge(kind, &version, &resources, gone, &faults).await?;
         refused.extend(reply.refused.iter().cloned());
         let refusals: Vec<_> = faults.iter().chain(&refused).take(MOST_SHOWN).map(ToString::to_string).collect();
         let refusal = (!refusals.is_empty()).then(|| refusals.join("; "));
         let answer = self.session().decided(&ticket, &refused, Instant::now());
         self.status.judged(kind, &version, self.session().held(kind), refusal);
-        Ok(Ok(answer.into_iter().chain(self.follow(&reply.wishes)).collect()))
+        self.kept.judged(kind, resources, &removed, faults.iter().chain(&refused), &lock(&self.session));
+        let requests = answer.into_iter().chain(self.follow(&reply.wishes)).collect();
+        self.kept.settle(&lock(&self.session));
+        Ok(Ok(requests))
+    }
+
+    /// Decodes resources and has those that are good made live: which are not, and what became of the others.
+    async fn judge(
+        &mut self,
+        kind: ResourceKind,
+        version: &str,
+        resources: &[Incoming],
+        removed: Vec<Name>,
+        faults: &[Fault],
+    ) -> Result<(Vec<Fault>, Reply), Over> {
+        let mut refused = Vec::new();
+        let mut changed = Vec::with_capacity(resources.len());
+        for incoming in resources {
+            let name = Arc::clone(&incoming.name);
+            match (self.decode)(kind, &incoming.body) {
+                Ok(resource) => changed.push((name, resource)),
+                Err(text) => refused.push(Fault { name: Some(name), text }),
+            }
+        }
+        let unusable = faults.iter().chain(&refused).filter_map(|fault| fault.name.clone()).collect();
+        let news = News::Update { kind, version: version.to_owned(), changed, removed, refused: unusable };
+        let reply = self.deliver(news).await?;
+        Ok((refused, reply))
     }
 
     /// Says what did not come, or has expired: requests that follow from it.
@@ -293,6 +340,7 @@ impl<R> Running<R> {
             return Ok(Vec::new());
         }
         for it in &missing {
+            self.kept.gone(it.kind, &it.name, &lock(&self.session));
             tracing::warn!(kind = %it.kind, name = %it.name, why = ?it.why, "taken not to exist");
         }
         let reply = self.deliver(News::Missing(missing)).await?;
@@ -310,8 +358,13 @@ impl<R> Running<R> {
     }
 
     fn follow(&mut self, wishes: &[Wish]) -> Vec<Bytes> {
-        let mut session = self.session();
-        wishes.iter().for_each(|wish| wish.tell(&mut session));
+        let mut session = lock(&self.session);
+        for wish in wishes {
+            wish.tell(&mut session);
+            if let Wish::Without(kind, name) = wish {
+                self.kept.gone(*kind, name, &session);
+            }
+        }
         session.flush(Instant::now())
     }
 
@@ -319,14 +372,21 @@ impl<R> Running<R> {
     async fn meanwhile<T>(&mut self, future: impl Future<Output = T>) -> Result<T, Over> {
         tokio::pin!(future);
         loop {
+            self.keep();
             let deadline = self.session().deadline();
+            let (kept, restore) = (self.kept.deadline(), self.kept.restore_at());
+            let release = self.kept.release_at();
             tokio::select! {
                 done = &mut future => return Ok(done),
                 // There is no stream: requests follow with the next one.
                 () = until(deadline) => drop(self.overdue().await?),
+                () = until(kept) => {}
+                () = until(release) => drop(self.release().await?),
+                () = until(restore) => self.restore().await?,
                 () = self.wishes.some() => {
                     let wishes = self.wishes.take();
                     drop(self.follow(&wishes));
+                    drop(self.restore_wanted().await?);
                 }
             }
         }

@@ -157,6 +157,52 @@ impl Session {
         }
     }
 
+    /// Whether whatever there is of a kind is wanted.
+    #[must_use]
+    pub fn wants_all(&self, kind: ResourceKind) -> bool {
+        self.kinds.get(&kind).is_some_and(|subscription| subscription.wildcard)
+    }
+
+    /// Whether each response of a kind holds all that is wanted of it.
+    #[must_use]
+    pub fn is_whole(&self, kind: ResourceKind) -> bool {
+        self.variant == Variant::Sotw && SENT_WHOLE.contains(&kind) && self.wants_all(kind)
+    }
+
+    /// Whether a resource is wanted and not live.
+    #[must_use]
+    pub fn lacks(&self, kind: ResourceKind, name: &str) -> bool {
+        self.kinds.get(&kind).is_some_and(|subscription| subscription.lacks(name))
+    }
+
+    /// What is wanted by name and not live.
+    #[must_use]
+    pub fn lacking(&self) -> Vec<(ResourceKind, Name)> {
+        let of = |(kind, subscription): (&ResourceKind, &Subscription)| {
+            subscription.absent().map(|(name, _)| (*kind, Arc::clone(name))).collect::<Vec<_>>()
+        };
+        self.kinds.iter().flat_map(of).collect()
+    }
+
+    /// Whether anything that was asked for has neither come nor been said not to be there.
+    #[must_use]
+    pub fn is_owed(&self) -> bool {
+        self.kinds.values().any(|subscription| subscription.absent().any(|(_, is_missing)| !is_missing))
+    }
+
+    /// Whether a resource is live, and how long it may be: `Some(false)` if that has an end.
+    #[must_use]
+    pub fn lasts(&self, kind: ResourceKind, name: &str) -> Option<bool> {
+        self.kinds.get(&kind)?.lasts(name)
+    }
+
+    /// Resources are live that came before there was a stream: the next one begins with their versions.
+    pub fn restored(&mut self, kind: ResourceKind, resources: &[Incoming], now: Instant) {
+        if let Some(subscription) = self.kinds.get_mut(&kind) {
+            resources.iter().for_each(|resource| subscription.restore(kind, resource, now, &mut self.timers));
+        }
+    }
+
     /// When [`Session::overdue`] will have something to say.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {

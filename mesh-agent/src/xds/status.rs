@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use crate::model::management::Standing;
+use crate::model::management::{LastGood, Standing};
 use crate::model::resource::ResourceKind;
 
 /// Shared between the client's thread and whoever asks.
@@ -49,6 +49,10 @@ impl Status {
         kind.refused += u64::from(refusal.is_some());
         kind.refusal = refusal;
         kind.held = held;
+    }
+
+    pub(super) fn kept(&self, last_good: LastGood) {
+        self.lock().last_good = Some(last_good);
     }
 
     fn lock(&self) -> MutexGuard<'_, Standing> {

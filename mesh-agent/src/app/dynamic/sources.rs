@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::app::dynamic::Event;
 use crate::app::dynamic::update::Outcome;
-use crate::model::management::{KnownResources, Management, Origin, Standing};
+use crate::model::management::{Keep, KnownResources, Management, Origin, Standing};
 use crate::model::resource::Resource;
 use crate::xds::client::Client;
 use crate::xds::delivery::{Reply, Want, Wish};
@@ -25,7 +25,12 @@ pub(super) struct Sources {
 
 impl Sources {
     /// Starts both with what is wanted of them. A server that is not configured cannot be asked: nothing may be wanted of it.
-    pub(super) fn start(ads: Option<Management>, node: Bytes, wants: Vec<(Origin, Want)>) -> io::Result<Self> {
+    pub(super) fn start(
+        ads: Option<Management>,
+        node: Bytes,
+        wants: Vec<(Origin, Want)>,
+        keep: Option<Keep>,
+    ) -> io::Result<Self> {
         let (mut of_server, mut of_files) = (Vec::new(), Vec::new());
         for (origin, want) in wants {
             match origin {
@@ -34,7 +39,7 @@ impl Sources {
             }
         }
         let decode = |kind, bytes: &[u8]| protobuf::resource(kind, bytes).map_err(|refusal| refusal.to_string());
-        let client = ads.map(|ads| Client::start(ads, node, &of_server, decode)).transpose()?;
+        let client = ads.map(|ads| Client::start(ads, node, &of_server, decode, keep)).transpose()?;
         let files = Files::start(file::resources)?;
         files.wish(of_files);
         Ok(Self { client, files })

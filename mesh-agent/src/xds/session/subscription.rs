@@ -93,6 +93,22 @@ impl Subscription {
         absent.map(|(name, wanted)| (name, wanted.is_missing))
     }
 
+    pub(super) fn lacks(&self, name: &str) -> bool {
+        (self.wildcard || self.names.contains_key(name)) && !self.held.contains_key(name)
+    }
+
+    pub(super) fn lasts(&self, name: &str) -> Option<bool> {
+        self.held.get(name).map(|held| held.expires.is_none())
+    }
+
+    /// A resource is live that no response on a stream has brought.
+    pub(super) fn restore(&mut self, kind: ResourceKind, resource: &Incoming, now: Instant, timers: &mut Timers) {
+        let Incoming { name, version, body } = resource;
+        self.stop_waiting(kind, name, timers);
+        let held = Held { version: Arc::clone(version), since: now, digest: self.digest.hash_one(body), expires: None };
+        self.held.insert(Arc::clone(name), held);
+    }
+
     pub(super) fn want(&mut self, name: &Name, patience: Option<Duration>) {
         if let Some(wanted) = self.names.get_mut(name) {
             wanted.patience = patience;
