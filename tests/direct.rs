@@ -22,5 +22,7 @@ mod routes;
 mod stream;
 #[path = "direct/tls.rs"]
 mod tls;
+#[path = "direct/tls_peers.rs"]
+mod tls_peers;
 #[path = "direct/upgrade.rs"]
 mod upgrade;

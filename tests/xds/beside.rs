@@ -27,6 +27,8 @@ pub(crate) mod python;
 mod random;
 #[path = "beside/scope.rs"]
 mod scope;
+#[path = "beside/secrets.rs"]
+mod secrets;
 #[path = "beside/server.rs"]
 mod server;
 #[path = "beside/vhds.rs"]

@@ -281,3 +281,34 @@ fn a_secret_may_name_files_which_are_read_when_it_comes() -> anyhow::Result<()> 
     assert_eq!(mesh.ask()?.0, 200);
     Ok(())
 }
+
+#[test]
+fn secrets_may_come_from_a_file_that_is_watched() -> anyhow::Result<()> {
+    let (mesh, _) = Mesh::ready(true)?;
+    let scratch = harness::scratch::Scratch::new()?;
+    let write = |identity: &Identity| -> anyhow::Result<()> {
+        let secret = with(own("mine", identity), json!({ "@type": SDS }));
+        let next = scratch.write("next.yaml", &json!({ "resources": [secret] }).to_string())?;
+        Ok(std::fs::rename(next, scratch.path().join("secrets.yaml"))?)
+    };
+    let first = mesh.authority.issue(&["client"])?;
+    write(&first)?;
+    let mut config = secure(cluster("a", &[mesh.upstream.address()]), "0s");
+    let common = &mut config["transport_socket"]["typed_config"]["common_tls_context"];
+    let path = json!({ "path": scratch.path().join("secrets.yaml") });
+    common["tls_certificate_sds_secret_configs"] =
+        json!([{ "name": "mine", "sds_config": { "path_config_source": path, "resource_api_version": "V3" } }]);
+    let version = set(&mesh.plane, CDS, &[config])?;
+    assert_eq!(mesh.plane.answer(CDS, version)?, None);
+    let shows = |identity: &Identity| {
+        mesh.ask().is_ok_and(|(status, _)| status == 200)
+            && mesh.shown().is_some()
+            && mesh.shown() == identity.der().ok()
+    };
+    eventually("the file's certificate is shown", || shows(&first));
+    assert_eq!(mesh.plane.subscribed(SDS), ["ROOTCA"], "the server is not asked for the other any longer");
+    let second = mesh.authority.issue(&["client"])?;
+    write(&second)?;
+    eventually("the file's next certificate is shown", || shows(&second));
+    Ok(())
+}

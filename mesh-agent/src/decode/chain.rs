@@ -23,7 +23,7 @@ const CHAIN_MATCH: &str = "envoy.config.listener.v3.FilterChainMatch";
 const FILTER: &str = "envoy.config.listener.v3.Filter";
 pub(crate) const TRANSPORT_SOCKET: &str = "envoy.config.core.v3.TransportSocket";
 pub(crate) const RAW_BUFFER: &str = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
-const LATER: &str = "there is no TLS yet";
+const LATER: &str = "there is no TLS from clients yet";
 
 /// Filters that do not come by themselves: what they refer to comes with the listener, and so do they.
 pub(crate) const LAST: [(&str, &str); 3] =

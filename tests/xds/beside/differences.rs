@@ -31,20 +31,25 @@ fn pair(one: &HttpServer) -> anyhow::Result<Option<Pair>> {
     Pair::start(true, &first, |nodes| Ok(Box::new(Scripted::start(nodes)?))).map(Some)
 }
 
-fn push(set: Vec<(&'static str, &str, Value)>) -> Push {
+pub(super) fn push(set: Vec<(&'static str, &str, Value)>) -> Push {
     let set = set.into_iter().map(|(kind, name, value)| (kind, name.to_owned(), value)).collect();
     Push { set, ..Push::default() }
 }
 
 /// Waits until Envoy and the agent answer `GET /` like this.
 fn until(pair: &mut Pair, expected: [&str; 2], patience: Duration) -> anyhow::Result<()> {
+    until_at(pair, "/", expected, patience)
+}
+
+/// The same with another path.
+pub(super) fn until_at(pair: &mut Pair, path: &str, expected: [&str; 2], patience: Duration) -> anyhow::Result<()> {
     let begun = Instant::now();
     loop {
-        let outcomes = pair.ask(MAIN_PORT, "/", 1, true);
+        let outcomes = pair.ask(MAIN_PORT, path, 1, true);
         if outcomes.each_ref().map(|outcome| outcome.only()) == expected.map(Some) {
             return Ok(());
         }
-        ensure!(begun.elapsed() < patience, "{outcomes:?}, not {expected:?}");
+        ensure!(begun.elapsed() < patience, "{path}: {outcomes:?}, not {expected:?}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
