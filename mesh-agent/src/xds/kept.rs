@@ -2,7 +2,7 @@
 //!
 //! Written by the client's thread when a response has been answered; nothing on the way of the data waits for it. To keep is a precaution:
 //! whatever is wrong with the disk is told, and the agent goes on without ([why so](../../docs/decisions/0021-last-good-on-disk.md)).
-//! Secrets are left out.
+//! Whatever holds a private key is left out.
 
 mod journal;
 mod part;
@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use memchr::memmem;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::model::management::LastGood;
@@ -136,7 +137,10 @@ impl Keeper {
 
     /// A resource is live.
     pub(super) fn put(&mut self, kind: ResourceKind, Incoming { name, version, body }: Incoming) {
-        if kind != ResourceKind::Secret {
+        if holds_a_secret(kind, &body) {
+            // What was kept of it is not the last there was.
+            self.remove(kind, &name);
+        } else {
             self.add(&Record::Put { kind, name, version, body });
         }
     }
@@ -206,6 +210,12 @@ impl Keeper {
             self.failure = Some(why.to_owned());
         }
     }
+}
+
+/// Whether a resource must not be on disk. Keys may stand in more than secrets: in a cluster, for one. Only those in PEM are ever
+/// accepted, so that is looked for in the bytes, wherever it stands in them.
+fn holds_a_secret(kind: ResourceKind, body: &[u8]) -> bool {
+    kind == ResourceKind::Secret || memmem::find(body, b"PRIVATE KEY-----").is_some()
 }
 
 /// Makes the folder, if it is not there, and sees to it that it is this agent's.

@@ -67,6 +67,21 @@ fn secrets_are_left_out() {
 }
 
 #[test]
+fn a_private_key_is_not_on_disk_wherever_it_stands() {
+    let folder = Folder::new();
+    keep(&folder, KIND, &["a", "b"]);
+    let mut keeper = Keeper::open(&folder.0);
+    let key = "-----BEGIN EC PRIVATE KEY-----\nTOPSECRET\n-----END EC PRIVATE KEY-----\n";
+    keeper.put(KIND, Incoming { body: format!("\x0a\x01a{key}").into(), ..incoming("a") });
+    keeper.put(KIND, Incoming { body: "-----BEGIN CERTIFICATE-----".into(), ..incoming("b") });
+    keeper.flush();
+    drop(keeper);
+    let bytes = fs::read(folder.0.join("00000001.journal")).unwrap();
+    assert!(!String::from_utf8_lossy(&bytes).contains("TOPSECRET"));
+    assert_eq!(names(&mut Keeper::open(&folder.0), KIND), ["b"], "nor is one without it, which is older");
+}
+
+#[test]
 fn whatever_is_wrong_with_the_folder_is_told_and_stops_nobody() {
     let folder = Folder::new();
     keep(&folder, KIND, &["a"]);
