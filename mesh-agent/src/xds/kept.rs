@@ -47,6 +47,8 @@ enum FolderError {
     Io(PathBuf, #[source] io::Error),
     #[error("{}: others may write there", .0.display())]
     Open(PathBuf),
+    #[error("{path}: it belongs to user {owner}, and this agent is {us}", path = .0.display(), owner = .1, us = .2)]
+    Foreign(PathBuf, u32, u32),
     #[error("{}: another agent keeps its own there", .0.display())]
     Taken(PathBuf),
 }
@@ -223,12 +225,18 @@ fn claim(folder: &Path) -> Result<File, FolderError> {
     let failed = |error| FolderError::Io(folder.to_owned(), error);
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
     // Whoever can write there says what the agent does.
-    if fs::metadata(folder).map_err(failed)?.mode() & 0o022 != 0 {
+    let metadata = fs::metadata(folder).map_err(failed)?;
+    let us = rustix::process::geteuid().as_raw();
+    if metadata.uid() != us {
+        return Err(FolderError::Foreign(folder.to_owned(), metadata.uid(), us));
+    }
+    if metadata.mode() & 0o022 != 0 {
         return Err(FolderError::Open(folder.to_owned()));
     }
     let mut options = OpenOptions::new();
-    let lock =
-        options.write(true).create(true).truncate(false).mode(0o600).open(folder.join("lock")).map_err(failed)?;
+    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(part::NO_LINK);
+    let path = folder.join("lock");
+    let lock = options.open(&path).map_err(|error| FolderError::Io(path, error))?;
     flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| FolderError::Taken(folder.to_owned()))?;
     Ok(lock)
 }

@@ -14,6 +14,9 @@ use crate::xds::kept::record::{self, MAGIC, Next, Record};
 /// A name of a kind.
 pub(super) type Key = (ResourceKind, Arc<str>);
 
+/// What is opened is the file itself, and none that somebody has put in its place by a link.
+pub(super) const NO_LINK: i32 = libc::O_NOFOLLOW;
+
 /// Where the first record of a file stands.
 pub(super) const FIRST: u64 = MAGIC.len() as u64;
 
@@ -78,7 +81,8 @@ impl Part {
     pub(super) fn create(folder: &Path, number: u32) -> Result<Self, JournalError> {
         let path = path(folder, number);
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(true).mode(0o600).open(&path);
+        options.read(true).write(true).create(true).truncate(true).mode(0o600).custom_flags(NO_LINK);
+        let file = options.open(&path);
         let file = file.and_then(|file| file.write_all_at(MAGIC, 0).map(|()| file));
         let file = file.map_err(|error| JournalError::Io(path.clone(), error))?;
         Ok(Self { number, path, file, length: FIRST })
@@ -89,7 +93,8 @@ impl Part {
         let path = path(folder, number);
         let failed = |error| JournalError::Io(path.clone(), error);
         let damaged = |at, what| JournalError::Damaged { path: path.clone(), at, what };
-        let file = OpenOptions::new().read(true).write(is_last).open(&path).map_err(failed)?;
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(is_last).custom_flags(NO_LINK).open(&path).map_err(failed)?;
         let length = file.metadata().map_err(failed)?.len();
         let mut reader = BufReader::new(file);
         let mut at = FIRST;

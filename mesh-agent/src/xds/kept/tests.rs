@@ -1,7 +1,7 @@
 //! A folder of what is kept, as an agent finds it.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::time::Duration;
 
 use super::Keeper;
@@ -108,6 +108,26 @@ fn whatever_is_wrong_with_the_folder_is_told_and_stops_nobody() {
     let file = folder.0.join("file");
     fs::write(&file, "").unwrap();
     assert!(Keeper::open(&file.join("folder")).standing().failure.is_some());
+}
+
+#[test]
+fn a_folder_of_another_user_is_not_used_and_links_are_not_followed() {
+    let folder = Folder::new();
+    // Who may not give it away has no say in `/` either.
+    let other = chown(&folder.0, Some(65534), None).map_or("/".as_ref(), |()| folder.0.as_path());
+    let failure = Keeper::open(other).standing().failure;
+    assert!(failure.is_some_and(|why| why.contains("belongs to user")));
+    assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 0, "nothing is written there");
+
+    let (folder, target) = (Folder::new(), Folder::new());
+    keep(&target, KIND, &["a"]);
+    for file in ["lock", "00000001.journal"] {
+        let link = folder.0.join(file);
+        symlink(target.0.join(file), &link).unwrap();
+        let keeper = Keeper::open(&folder.0);
+        assert!(keeper.is_empty() && keeper.standing().failure.is_some_and(|why| why.contains(file)), "{file}");
+        fs::remove_file(link).unwrap();
+    }
 }
 
 #[test]

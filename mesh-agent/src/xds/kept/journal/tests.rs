@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -27,7 +28,11 @@ impl Folder {
     fn copy(&self) -> Self {
         let copy = Self::new();
         for name in files(&self.0) {
-            fs::copy(self.0.join(&name), copy.0.join(&name)).unwrap();
+            match fs::copy(self.0.join(&name), copy.0.join(&name)) {
+                // Nothing in it counted any longer, and the thread that deletes it was faster.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                copied => drop(copied.unwrap()),
+            }
         }
         copy
     }
