@@ -27,6 +27,7 @@ use bytes::Bytes;
 
 use crate::model::resource::ResourceKind;
 use crate::xds::message::Status;
+pub(in crate::xds) use refusals::MOST_REFUSED;
 use subscription::{Subscription, Undecided};
 pub use update::{Fault, Incoming, Missing, Ticket, Unusable, Update, Why};
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::model::management::{Accepted, KindStanding, Known, Refused};
 use crate::model::resource::{Contents, Entry, ResourceKind};
 use crate::xds::delivery::News;
-use crate::xds::session::{Fault, Name};
+use crate::xds::session::{Fault, MOST_REFUSED, Name};
 
 /// Refusals of one file that are shown.
 const MOST_SHOWN: usize = 5;
@@ -209,8 +209,11 @@ impl<R: Clone + PartialEq> File<R> {
         self.standing.refusal = Some(shown.join("; "));
         let (version, at) = (&self.standing.version, SystemTime::now());
         for Fault { name, text } in faults {
-            let refused = Refused { version: version.clone(), at, reason: text.clone() };
-            self.refused.extend(name.clone().map(|name| (name, refused)));
+            let Some(name) = name else { continue };
+            if self.refused.len() < MOST_REFUSED || self.refused.contains_key(name) {
+                let refused = Refused { version: version.clone(), at, reason: text.clone() };
+                self.refused.insert(Name::clone(name), refused);
+            }
         }
     }
 }

@@ -24,7 +24,7 @@ impl Refusals {
     pub(super) fn add(&mut self, faults: &[Fault], version: &str, now: Instant) {
         for fault in faults {
             let Some(name) = &fault.name else { continue };
-            if self.0.len() < MOST || self.0.contains_key(name) {
+            if self.0.len() < MOST_REFUSED || self.0.contains_key(name) {
                 let refusal = Refusal { version: version.to_owned(), at: now, reason: fault.text.clone() };
                 self.0.insert(Name::clone(name), refusal);
             }
@@ -46,4 +46,5 @@ impl Refusals {
     }
 }
 
-const MOST: usize = 1000;
+/// Names of one kind, or of one file.
+pub(in crate::xds) const MOST_REFUSED: usize = 1000;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::File;
 use crate::model::resource::{Contents, Entry, ResourceKind};
 use crate::xds::delivery::News;
-use crate::xds::session::Fault;
+use crate::xds::session::{Fault, MOST_REFUSED};
 
 /// `name=content`; content `bad` is none, and a name that is missing cannot be read.
 fn contents(version: &str, resources: &[&str]) -> Result<Contents<String>, String> {
@@ -96,4 +96,17 @@ fn by_name_only_those_count_and_absence_deletes_nothing() {
     assert_eq!(take(&mut file, kind, &["a=1", "b=1"]), None);
     file.forget("b");
     assert!(!file.is_wanted() && file.standing.held == 0);
+}
+
+#[test]
+fn only_so_many_refusals_are_remembered() {
+    let mut file = File::new(None);
+    file.want_all();
+    let kind = ResourceKind::Listener;
+    let bad: Vec<_> = (0..2 * MOST_REFUSED).map(|number| format!("{number}=bad")).collect();
+    let bad: Vec<_> = bad.iter().map(String::as_str).collect();
+    take(&mut file, kind, &bad);
+    assert_eq!((file.known().count(), file.standing.refused), (MOST_REFUSED, 1));
+    take(&mut file, kind, &["a=bad"]);
+    assert_eq!(file.known().count(), 1, "those of the last version");
 }
