@@ -286,11 +286,13 @@ impl Subscription {
             || item.aliases.iter().any(|alias| self.names.contains_key(alias.as_str()))
     }
 
-    /// Whether anybody has to hear that `name` is gone: it is live, or it was waited for.
+    /// Whether anybody has to hear that `name` is gone: it is live, or it is wanted by that name, and somebody may wait for it, with
+    /// or without a deadline.
     fn remove(&mut self, kind: ResourceKind, name: &Name, timers: &mut Timers) -> bool {
         self.refusals.forget(name);
         self.is_not_there(name);
-        self.release(kind, name, timers) | self.stop_waiting(kind, name, timers)
+        self.stop_waiting(kind, name, timers);
+        self.release(kind, name, timers) || self.names.contains_key(name)
     }
 
     /// Until it is asked for anew.
@@ -308,9 +310,10 @@ impl Subscription {
         true
     }
 
-    fn stop_waiting(&mut self, kind: ResourceKind, name: &Name, timers: &mut Timers) -> bool {
-        let Some(until) = self.names.get_mut(name).and_then(|wanted| wanted.until.take()) else { return false };
-        timers.remove(&(until, kind, Arc::clone(name)))
+    fn stop_waiting(&mut self, kind: ResourceKind, name: &Name, timers: &mut Timers) {
+        if let Some(until) = self.names.get_mut(name).and_then(|wanted| wanted.until.take()) {
+            timers.remove(&(until, kind, Arc::clone(name)));
+        }
     }
 }
 

@@ -142,6 +142,16 @@ fn removed_tells_at_once_that_a_resource_does_not_exist_delta() {
 }
 
 #[test]
+fn removed_tells_also_who_waits_without_a_deadline_delta() {
+    let now = Instant::now();
+    let (mut session, _) = connected(Variant::Delta, |session| session.subscribe(RDS, &name("r"), None));
+    let (update, _) = take(&mut session, delta(RDS, "1", &[], &["r", "unheard-of"]), now);
+    assert_eq!(removed(&update), ["r"]);
+    let (update, _) = take(&mut session, delta(RDS, "2", &["r@1"], &[]), now);
+    assert_eq!(names(&update), ["r"], "it may come later");
+}
+
+#[test]
 fn a_wildcard_and_names_go_together_delta() {
     let now = Instant::now();
     let (mut session, _) = connected(Variant::Delta, |session| session.subscribe_to_all(CDS));
