@@ -105,9 +105,26 @@ impl Watcher {
             self.happened(watch, what, name.as_deref(), &mut changed);
         }
         for key in &changed {
-            self.places.insert(key.clone(), place(key));
+            let now = place(key);
+            let before = self.places.insert(key.clone(), now.clone());
+            if before.is_some_and(|before| before != now) {
+                folders(key).iter().for_each(|path| self.renew(path));
+            }
         }
         changed
+    }
+
+    /// A path may lead to another folder now.
+    fn renew(&mut self, path: &Path) {
+        let Some(before) = self.folders.get(path).map(|folder| folder.watch) else { return };
+        let Ok((watch, is_there)) = self.place(path) else { return };
+        if watch != before {
+            self.leave(before, path);
+            self.relying.entry(watch).or_default().insert(path.to_owned());
+        }
+        if let Some(folder) = self.folders.get_mut(path) {
+            (folder.watch, folder.is_there) = (watch, is_there);
+        }
     }
 
     fn happened(&mut self, watch: i32, what: ReadFlags, name: Option<&OsStr>, changed: &mut BTreeSet<Key>) {
@@ -158,7 +175,7 @@ impl Watcher {
         }
         let Some(kernel) = &self.kernel else { return Err(Errno::BADF) };
         loop {
-            let mut nearest = folder;
+            let (mut nearest, mut below) = (folder, folder);
             let watch = loop {
                 match inotify::add_watch(kernel, nearest, NEWS) {
                     Ok(watch) => break watch,
@@ -169,10 +186,10 @@ impl Watcher {
                 if above == nearest {
                     return Err(Errno::NOENT);
                 }
-                nearest = above;
+                (nearest, below) = (above, nearest);
             };
-            // It may have come before the one above it was watched.
-            if nearest == folder || !folder.is_dir() {
+            // It, or one on the way to it, may have come before the one above was watched.
+            if nearest == folder || !below.is_dir() {
                 return Ok((watch, nearest == folder));
             }
         }
@@ -223,3 +240,6 @@ fn parent(path: &Path) -> &Path {
         None => Path::new("/"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use std::thread::{self, JoinHandle};
 use bytes::Bytes;
 
 use crate::xds::kept::part::{FIRST, Index, Key, Latest, Part, Place, numbers};
-use crate::xds::kept::record::Record;
+use crate::xds::kept::record::{self, Next, Record};
 
 /// See the module.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(super) struct Journal {
     /// What is taken along to `file`, and how far that is.
     old: Option<(Part, u64)>,
     /// An old file in which nothing counts any longer is being deleted.
-    going: Option<JoinHandle<()>>,
+    going: Option<(JoinHandle<()>, PathBuf)>,
     index: Index,
     /// Records that are not on disk yet.
     pending: Vec<u8>,
@@ -114,20 +114,34 @@ impl Journal {
         self.file.length + self.old.as_ref().map_or(0, |(old, _)| old.length)
     }
 
-    /// Version and body of what it holds by that name. Of what is on disk.
+    /// Version and body of what it holds by that name.
     pub(super) fn get(&self, key: &Key) -> Result<Option<(Arc<str>, Bytes)>, JournalError> {
         let Some(place) = self.index.places.get(key) else { return Ok(None) };
         let part = match &self.old {
             Some((old, _)) if old.number == place.number => old,
             _ => &self.file,
         };
-        match part.read(place.at)? {
-            (Record::Put { version, body, .. }, ..) => Ok(Some((version, body))),
+        let record = match place.at.checked_sub(part.length) {
+            None => Some(part.read(place.at)?.0),
+            // Noted, or taken along, and not on disk yet.
+            Some(ahead) => self.pending_at(ahead),
+        };
+        match record {
+            Some(Record::Put { version, body, .. }) => Ok(Some((version, body))),
             _ => Err(JournalError::Damaged {
                 path: part.path.clone(),
                 at: place.at,
                 what: "another record stands there",
             }),
+        }
+    }
+
+    fn pending_at(&self, at: u64) -> Option<Record> {
+        let mut rest = self.pending.get(usize::try_from(at).ok()?..)?;
+        let left = rest.len() as u64;
+        match record::next(&mut rest, left) {
+            Ok(Next::Record(record, ..)) => Some(record),
+            _ => None,
         }
     }
 
@@ -184,7 +198,8 @@ impl Journal {
 
     /// Begins a new file if that is worth it, and takes along what counts in the old one, up to so many bytes of that.
     fn take_along(&mut self, budget: u64) -> Result<(), JournalError> {
-        let is_going = self.going.as_ref().is_some_and(|going| !going.is_finished());
+        // As long as it is there the next one must stay: what that says to be gone would come back.
+        let is_going = self.going.as_ref().is_some_and(|(going, path)| !going.is_finished() || path.exists());
         if self.old.is_none() && !is_going && self.file.length > 2 * self.index.live + SLACK {
             let next = Part::create(&self.folder, self.file.number.saturating_add(1))?;
             self.old = Some((std::mem::replace(&mut self.file, next), FIRST));
@@ -228,13 +243,14 @@ impl Journal {
     /// may take its time. One that cannot be deleted now is deleted by the next agent.
     fn let_go(&mut self, old: Part) {
         let Ok(newer) = self.file.file.try_clone() else { return };
-        let folder = self.folder.clone();
+        let (folder, path) = (self.folder.clone(), old.path.clone());
         let delete = move || {
             if newer.sync_data().and_then(|()| File::open(folder)?.sync_all()).is_ok() {
                 let _ = fs::remove_file(&old.path);
             }
         };
-        self.going = thread::Builder::new().name("last-good".to_owned()).spawn(delete).ok();
+        let thread = thread::Builder::new().name("last-good".to_owned()).spawn(delete).ok();
+        self.going = thread.map(|thread| (thread, path));
     }
 }
 
@@ -242,7 +258,7 @@ impl Drop for Journal {
     fn drop(&mut self) {
         // Whoever ends has nobody to tell.
         let _ = self.flush();
-        if let Some(going) = self.going.take() {
+        if let Some((going, _)) = self.going.take() {
             let _ = going.join();
         }
     }

@@ -28,7 +28,7 @@ fn known(subscription: &Subscription, date: impl Fn(Instant) -> SystemTime) -> H
     let mut all: HashMap<_, _> = held.chain(absent).collect();
     for (name, refusal) in subscription.refusals.iter() {
         let refused =
-            Refused { version: refusal.version.clone(), at: date(refusal.at), reason: refusal.reason.clone() };
+            Refused { version: refusal.version.to_string(), at: date(refusal.at), reason: refusal.reason.clone() };
         all.entry(Arc::clone(name)).or_default().refused = Some(refused);
     }
     all

@@ -210,6 +210,9 @@ impl Subscription {
                 // "TTL": a heartbeat counts if it is for the version that was sent last.
                 let is_news = digest.map_or(held.version != item.version, |digest| digest != held.digest);
                 if !is_news {
+                    if digest.is_some() {
+                        self.refusals.forget(&item.name);
+                    }
                     held.version = item.version;
                     set_expiry(held, expires, kind, &item.name, timers);
                     continue;

@@ -136,6 +136,28 @@ fn an_update_costs_the_same_with_much_else() {
     assert!(costs.iter().all(|cost| *cost < bound), "{costs:?}, of {bound}");
 }
 
+#[test]
+fn what_is_not_on_disk_yet_is_read_as_well() {
+    let folder = Folder::new();
+    let mut journal = Journal::open(&folder.0).unwrap();
+    for other in 0..200 {
+        journal.add(&put(&format!("n{other}"), &[other; 100]), 0);
+    }
+    journal.flush().unwrap();
+    // Until some are being taken along.
+    while journal.old.is_none() {
+        journal.add(&put("changes", &[1; 500]), 0);
+        journal.flush().unwrap();
+    }
+    journal.add(&remove("n0"), 0);
+    journal.flush().unwrap();
+    assert!(!journal.pending.is_empty(), "it waits for the next update");
+    for other in 1..200 {
+        let name = format!("n{other}");
+        assert_eq!(journal.get(&(KIND, name.as_str().into())).unwrap().unwrap().1, vec![other; 100], "{name}");
+    }
+}
+
 /// A small journal, and the states it has been in.
 fn small() -> (Folder, Vec<State>) {
     let folder = Folder::new();

@@ -37,6 +37,9 @@ fn what_was_accepted_and_what_was_refused_since_is_known_with_its_time() {
         let b = known(&session, start, "b").and_then(|it| it.accepted).expect("it is live");
         assert_eq!(b.at, SystemTime::UNIX_EPOCH);
 
+        // What is live is sent again: the server has taken back what was refused.
+        take(&mut session, sent("x", "1", "1"), start + later);
+        assert_eq!(known(&session, start, "a").and_then(|it| it.refused), None, "{variant:?}");
         take(&mut session, sent("3", "3", "1"), start + later);
         let a = known(&session, start, "a").expect("it is live");
         assert_eq!((a.accepted, a.refused), (accepted("3", later), None), "a good one ends it");
@@ -80,15 +83,17 @@ fn what_does_not_come_is_known_to_be_missing_until_it_is_asked_for_anew() {
 fn names_that_a_server_makes_up_are_bounded() {
     let start = Instant::now();
     let (mut session, _) = connected(Variant::Delta, |it| it.subscribe_to_all(CDS));
+    let long = "long".repeat(1 << 10);
     for round in 0..20 {
         let names: Vec<_> = (0..100).map(|at| format!("{round}-{at}@1")).collect();
         let update =
             session.received(delta(CDS, "n", &names.iter().map(String::as_str).collect::<Vec<_>>(), &[]), start);
         let update = update.expect("a response");
-        let faults: Vec<_> = update.resources.iter().map(|it| fault(&it.name, "bad")).collect();
+        let faults: Vec<_> = update.resources.iter().map(|it| fault(&it.name, &long)).collect();
         session.decided(&update.ticket, &faults, start);
     }
     let known = session.known(start, SystemTime::UNIX_EPOCH);
     let refused: Vec<&Refused> = known[&CDS].values().filter_map(|it| it.refused.as_ref()).collect();
     assert_eq!(refused.len(), 1000);
+    assert!(refused.iter().all(|it| it.reason.len() == 1024));
 }
