@@ -95,7 +95,11 @@ impl<'a> At<'a> {
     }
 
     fn wrong<T>(&self, kind: &Kind) -> Option<T> {
-        self.report(Problem::Kind { expected: kind.to_string(), found: self.node.value.brief() });
+        let found = match kind {
+            Kind::Message(_) | Kind::List(_) => self.node.value.kind(),
+            _ => self.node.value.brief(),
+        };
+        self.report(Problem::Kind { expected: kind.to_string(), found });
         None
     }
 

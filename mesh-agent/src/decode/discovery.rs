@@ -72,7 +72,7 @@ fn one(kind: ResourceKind, mut item: Node) -> Result<Resource, Refusal> {
     };
     let Value::Map(entries) = &mut item.value else {
         let expected = Kind::Any(vec![kind.message()]).to_string();
-        let problem = Problem::Kind { expected, found: item.value.brief() };
+        let problem = Problem::Kind { expected, found: item.value.kind() };
         return Err(refuse(&item, "", problem));
     };
     let Some(index) = entries.iter().position(|entry| entry.key == TYPE) else {

@@ -59,6 +59,14 @@ impl Value {
         matches!(self, Self::List(items) if items.is_empty())
     }
 
+    /// What it is, for an error where something else than text should be: what the text says would not help, and it may be a key.
+    pub(crate) fn kind(&self) -> String {
+        match self {
+            Self::Text(_) => "text".to_owned(),
+            _ => self.brief(),
+        }
+    }
+
     /// The value in a few words, for an error.
     pub(crate) fn brief(&self) -> String {
         match self {

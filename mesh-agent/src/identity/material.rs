@@ -19,12 +19,12 @@ pub enum IdentityError {
     #[error("cannot read {0}")]
     Source(#[from] SourceError),
     /// What is there is not in PEM.
-    #[error("{from}: {source}")]
+    #[error("{from}: {problem}")]
     Pem {
         /// Where it is.
         from: DataSource,
-        /// What is wrong with it.
-        source: pem::Error,
+        /// What is wrong with it. Not the parser's error: that one has the line, which may be a whole key.
+        problem: &'static str,
     },
     /// There is no certificate in it.
     #[error("{0}: there is no certificate in it")]
@@ -98,7 +98,7 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 pub(super) fn keys(Certificate { chain, key: from }: &Certificate) -> Result<Keys, IdentityError> {
     let text = read(from)?;
     let key = PrivateKeyDer::from_pem_slice(text.as_str().as_bytes());
-    let key = key.map_err(|source| IdentityError::Pem { from: from.clone(), source })?;
+    let key = key.map_err(not_pem(from))?;
     let certified = CertifiedKey::from_der(certificates(chain)?, key, &provider()).map_err(unusable(from))?;
     Ok(Arc::new(SingleCertAndKey::from(certified)))
 }
@@ -121,10 +121,54 @@ pub(super) fn trusted(validation: &Validation) -> Result<Trusted, IdentityError>
 fn certificates(from: &DataSource) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
     let text = read(from)?;
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_str().as_bytes()).collect();
-    let all = all.map_err(|source| IdentityError::Pem { from: from.clone(), source })?;
+    let all = all.map_err(not_pem(from))?;
     if all.is_empty() { Err(IdentityError::Empty(from.clone())) } else { Ok(all) }
+}
+
+fn not_pem(from: &DataSource) -> impl Fn(pem::Error) -> IdentityError {
+    |error| {
+        let problem = match error {
+            pem::Error::MissingSectionEnd { .. } => "a section in PEM has no end; have its newlines been lost?",
+            pem::Error::IllegalSectionStart { .. } => {
+                "a line that begins a section in PEM holds more; have its newlines been lost?"
+            }
+            pem::Error::Base64Decode(_) => "what stands in a section in PEM is not in Base64",
+            pem::Error::NoItemsFound => "no items found",
+            _ => "it is not in PEM",
+        };
+        IdentityError::Pem { from: from.clone(), problem }
+    }
 }
 
 fn unusable(from: &DataSource) -> impl Fn(rustls::Error) -> IdentityError {
     |source| IdentityError::Unusable { from: from.clone(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::tls::Pem;
+
+    #[test]
+    fn what_is_wrong_with_a_key_is_said_without_it() {
+        let base64 = "TUlJRXZRSUJBREFOQmdrcWhraUc5dzBCQVFF".to_owned();
+        let (begin, end) = ("-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----");
+        let cases = [
+            // Newlines lost, or two characters each.
+            (format!("{begin}\\n{base64}\\n{end}\\n"), "begins a section"),
+            (format!("{begin} {base64} {end}"), "has no end"),
+            (format!("{begin}\n{base64}{end}"), "has no end"),
+            (format!("{begin}\n{base64}\n"), "has no end"),
+            (format!("{begin}\n{base64}*\n{end}\n"), "Base64"),
+            (base64, "no items found"),
+        ];
+        for (text, why) in cases {
+            let key = DataSource::Inline(Pem::from(text));
+            let Err(error) = keys(&Certificate { chain: key.clone(), key }) else { panic!("{why}") };
+            let told = format!("{error} {error:?}");
+            assert!(told.contains(why), "{told}");
+            // Neither as text nor as numbers.
+            assert!(!told.contains("TUlJ") && !told.contains("84, 85, 108"), "{told}");
+        }
+    }
 }
