@@ -33,6 +33,9 @@ pub(crate) fn upstream(fields: &Fields<'_>) -> Option<UpstreamTls> {
     fields.refuse("max_session_keys", "a few sessions are kept to be resumed");
     fields.refuse("enforce_rsa_key_usage", "it is what is done");
     let common = fields.require_message("common_tls_context", COMMON, common)?;
+    if by_sni && common.trust.here.accepts_anybody {
+        fields.at().rule("with ACCEPT_UNTRUSTED nobody looks at auto_sni_san_validation: write one of them");
+    }
     Some(UpstreamTls { sni, by_sni, ..common })
 }
 

@@ -217,8 +217,9 @@ impl Builder {
     /// Nobody need wait for it any longer.
     fn give_up(&mut self, need: Need, round: &mut Round) {
         self.miss(&need, round);
-        // Endpoints that were asked for with their cluster: it has not come yet, and is not to wait when it does.
-        if self.lacks_endpoints(&need) {
+        // Endpoints and secrets that were asked for with their cluster: it has not come yet, or waits for something else first, and
+        // is not to wait for these when it could.
+        if self.lacks_endpoints(&need) || self.lacks_secret(&need) {
             self.waiting.do_without(need.clone());
         }
         round.ready.extend(self.waiting.give_up(need));

@@ -52,6 +52,16 @@ pub enum Rejected {
         /// The secret.
         secret: Arc<str>,
     },
+    /// It asks for a secret that is there and that it could not use.
+    #[error("cluster {cluster}: secret {secret:?} does not fit: the cluster {what}")]
+    SecretUse {
+        /// The cluster that was left out.
+        cluster: ClusterName,
+        /// The secret.
+        secret: Arc<str>,
+        /// What it does that the secret is not for.
+        what: &'static str,
+    },
     /// Who asks for it could not use it.
     #[error("secret {name:?}: {what}")]
     Secret {
@@ -148,9 +158,9 @@ impl Rejected {
             Self::RouteConfig { name, .. } => (ResourceKind::Route, name.as_str()),
             Self::ExtensionType { name, .. } => (ResourceKind::Extension, name),
             Self::ScopeKey { name, .. } | Self::ScopeElsewhere { name, .. } => (ResourceKind::ScopedRoute, name),
-            Self::EndpointsElsewhere { cluster, .. } | Self::SecretElsewhere { cluster, .. } => {
-                (ResourceKind::Cluster, cluster.as_str())
-            }
+            Self::EndpointsElsewhere { cluster, .. }
+            | Self::SecretElsewhere { cluster, .. }
+            | Self::SecretUse { cluster, .. } => (ResourceKind::Cluster, cluster.as_str()),
             Self::Secret { name, .. } => (ResourceKind::Secret, name),
             Self::VirtualHost { name, .. } => (ResourceKind::VirtualHost, name),
             Self::NoSuchCluster { listener, .. }

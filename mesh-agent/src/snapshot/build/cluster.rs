@@ -35,6 +35,9 @@ impl Builder {
         if let Some(secret) = self.secret_elsewhere(&cluster) {
             return round.rejected.push(Rejected::SecretElsewhere { cluster: name, secret });
         }
+        if let Some((secret, what)) = self.unfit_secret(&cluster) {
+            return round.rejected.push(Rejected::SecretUse { cluster: name, secret, what });
+        }
         if let Some(eds) = eds(&cluster) {
             if self.is_elsewhere(eds, &name) {
                 let endpoints = Arc::clone(&eds.service);

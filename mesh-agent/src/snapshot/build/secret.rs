@@ -10,7 +10,7 @@ use crate::model::cluster::Cluster;
 use crate::model::management::ConfigSource;
 use crate::model::name::ClusterName;
 use crate::model::resource::ResourceKind;
-use crate::model::tls::{Kept, Secret, SecretContent, SecretName, UpstreamTls};
+use crate::model::tls::{Kept, Secret, SecretContent, SecretName, UpstreamTls, Validation};
 use crate::snapshot::Rejected;
 use crate::snapshot::build::{Builder, Need, Round};
 
@@ -59,16 +59,21 @@ impl Builder {
         for user in users {
             let live = self.live_cluster(user).map(|live| &live.config);
             for tls in self.warming.get(user).into_iter().chain(live).filter_map(|config| config.tls.as_ref()) {
-                let (other, what) = match secret.content {
-                    SecretContent::Certificate(_) => (tls.trust.secret.as_ref(), "validation_context"),
-                    SecretContent::Validation(_) => (own(tls), "tls_certificate"),
-                };
-                if other.is_some_and(|other| other.name == secret.name) {
-                    return Err(format!("cluster {:?} asks for it as {what}", user.as_str()));
+                if let Some(what) = misfit(tls, secret) {
+                    return Err(format!("cluster {:?} {what}", user.as_str()));
                 }
             }
         }
         Ok(())
+    }
+
+    /// A secret that is there and that `config` could not use, and why not.
+    pub(super) fn unfit_secret(&self, config: &Cluster) -> Option<(Arc<str>, &'static str)> {
+        let tls = config.tls.as_ref()?;
+        tls.secrets().find_map(|SecretName { name, .. }| {
+            let (secret, _) = self.secrets.get(name)?.held.as_ref()?;
+            misfit(tls, secret).map(|what| (Arc::clone(name), what))
+        })
     }
 
     /// The first secret that a cluster has to wait for.
@@ -78,6 +83,11 @@ impl Builder {
             (self.secrets.get(name).is_none_or(|asked| asked.held.is_none()) && !self.waiting.has_given_up(&need))
                 .then_some(need)
         })
+    }
+
+    /// Whether this is a secret that was asked for and has not come.
+    pub(super) fn lacks_secret(&self, need: &Need) -> bool {
+        need.kind == ResourceKind::Secret && self.secrets.get(&need.name).is_some_and(|asked| asked.held.is_none())
     }
 
     /// How TLS is spoken to a cluster, with the secrets that are there.
@@ -135,6 +145,24 @@ impl Builder {
             }
         }
     }
+}
+
+/// What a cluster with this TLS does that `secret` is not for. What is said of one validation context when it is read is said here of two
+/// that become one.
+fn misfit(tls: &UpstreamTls, secret: &Secret) -> Option<&'static str> {
+    let is_asked_for = |by: Option<&SecretName>| by.is_some_and(|by| by.name == secret.name);
+    let more = match &secret.content {
+        SecretContent::Certificate(_) => {
+            return is_asked_for(tls.trust.secret.as_ref()).then_some("asks for it as validation_context");
+        }
+        SecretContent::Validation(_) if is_asked_for(own(tls)) => return Some("asks for it as tls_certificate"),
+        SecretContent::Validation(more) => more,
+    };
+    let says = |it: &Validation| it.trusted.is_some() || !it.names.is_empty();
+    let here = &tls.trust.here;
+    let is_contradicted = (more.accepts_anybody && (says(here) || tls.by_sni)) || (here.accepts_anybody && says(more));
+    (is_asked_for(tls.trust.secret.as_ref()) && is_contradicted)
+        .then_some("says otherwise: with ACCEPT_UNTRUSTED nobody looks at trusted_ca, nor at names")
 }
 
 fn secrets(config: &Cluster) -> impl Iterator<Item = &SecretName> {

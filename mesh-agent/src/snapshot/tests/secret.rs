@@ -6,7 +6,7 @@ use super::warming::read;
 use crate::model::cluster::Cluster;
 use crate::model::management::{FileSource, Origin};
 use crate::model::resource::{Resource, ResourceKind as Kind};
-use crate::snapshot::{Builder, Change, Need, Snapshot};
+use crate::snapshot::{Applied, Builder, Change, Need, Snapshot};
 
 const AUTHORITY: &str = include_str!("../../../testdata/authority.pem");
 
@@ -18,12 +18,16 @@ fn put_cluster(name: &str, secret: Option<&str>) -> Change {
             "validation_context_sds_secret_config: {{ name: {secret}, sds_config: {{ ads: {{}}, resource_api_version: V3 }} }}"
         ),
     };
+    put_tls(name, &format!("load_assignment: {{ cluster_name: {name} }}"), &trust)
+}
+
+fn put_tls(name: &str, discovery: &str, common: &str) -> Change {
     let context = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
     read(
         Kind::Cluster,
         &format!(
-            "{{ name: {name}, load_assignment: {{ cluster_name: {name} }}, transport_socket: {{ name: tls, typed_config: {{
-            '@type': t/{context}, sni: a.test, common_tls_context: {{ {trust} }} }} }} }}"
+            "{{ name: {name}, {discovery}, transport_socket: {{ name: tls, typed_config: {{
+            '@type': t/{context}, sni: a.test, common_tls_context: {{ {common} }} }} }} }}"
         ),
     )
 }
@@ -85,6 +89,34 @@ fn a_secret_that_is_given_up_is_done_without_and_used_when_it_comes() {
 }
 
 #[test]
+fn secrets_that_never_come_may_be_given_up_in_any_order() {
+    let sds = |name: &str| format!("{{ name: {name}, sds_config: {{ ads: {{}}, resource_api_version: V3 }} }}");
+    let common = format!(
+        "tls_certificate_sds_secret_configs: [{}], validation_context_sds_secret_config: {}",
+        sds("default"),
+        sds("ROOTCA")
+    );
+    let source = "eds_config: { ads: {}, resource_api_version: V3 }";
+    let discoveries =
+        ["load_assignment: { cluster_name: one }".to_owned(), format!("type: EDS, eds_cluster_config: {{ {source} }}")];
+    let endpoints = Need { kind: Kind::Endpoints, name: "one".into() };
+    for (index, discovery) in discoveries.iter().enumerate() {
+        for order in [["ROOTCA", "default"], ["default", "ROOTCA"]] {
+            let mut builder = Builder::default();
+            builder.apply(vec![put_tls("one", discovery, &common)]);
+            for name in order {
+                builder.apply(vec![Change::GiveUp(need(name))]);
+            }
+            if index == 1 {
+                assert_eq!(live(&builder.snapshot()), [], "{order:?}: it waits for endpoints yet");
+                builder.apply(vec![Change::GiveUp(endpoints.clone())]);
+            }
+            assert_eq!(live(&builder.snapshot()), [("one", false)], "{order:?}");
+        }
+    }
+}
+
+#[test]
 fn a_secret_of_one_name_has_one_source() {
     let mut builder = Builder::default();
     let Change::Put(Resource::Cluster(config)) = put_cluster("two", Some("s")) else { panic!("a cluster") };
@@ -99,6 +131,42 @@ fn a_secret_of_one_name_has_one_source() {
     // When the other is gone it is asked for there.
     builder.apply(vec![Change::Remove(Kind::Cluster, "one".into())]);
     assert_eq!(builder.apply(vec![elsewhere]).wanted.len(), 1);
+}
+
+#[test]
+fn a_secret_and_who_asks_for_it_fit_together_whichever_comes_first() {
+    let sds = |what: &str| format!("{what}: {{ name: s, sds_config: {{ ads: {{}}, resource_api_version: V3 }} }}");
+    let combined = |here: &str| {
+        let secret = sds("validation_context_sds_secret_config");
+        format!("combined_validation_context: {{ default_validation_context: {{ {here} }}, {secret} }}")
+    };
+    let put = |common: &str| put_tls("one", "load_assignment: { cluster_name: one }", common);
+    let anybody = "trust_chain_verification: ACCEPT_UNTRUSTED";
+    let names = "match_typed_subject_alt_names: [{ san_type: URI, matcher: { exact: x } }]";
+    let put_anybody = read(Kind::Secret, &format!("{{ name: s, validation_context: {{ {anybody} }} }}"));
+    let certificate = sds("tls_certificate_sds_secret_configs").replace("configs: {", "configs: [{") + "]";
+    let certificate = format!("{certificate}, validation_context: {{ {anybody} }}");
+    let cases = [
+        (put(&combined(anybody)), put_authorities("s", ""), "says otherwise"),
+        (put(&combined(names)), put_anybody, "says otherwise"),
+        (put(&certificate), put_authorities("s", ""), "asks for it as tls_certificate"),
+    ];
+    for (cluster, secret, why) in cases {
+        let told = |applied: &Applied| applied.rejected.iter().map(ToString::to_string).collect::<String>();
+        let mut builder = Builder::default();
+        builder.apply(vec![cluster.clone()]);
+        let said = told(&builder.apply(vec![secret.clone()]));
+        assert!(said.starts_with(&format!("secret \"s\": cluster \"one\" {why}")), "{said}");
+        assert_eq!(live(&builder.snapshot()), []);
+        // The other way round: another cluster has it already, and this one as it was before goes on.
+        let mut builder = Builder::default();
+        builder.apply(vec![put_cluster("other", Some("s")), put_cluster("one", None), secret]);
+        assert_eq!(live(&builder.snapshot()), [("other", true), ("one", true)]);
+        let applied = builder.apply(vec![cluster]);
+        let said = told(&applied);
+        assert!(said.starts_with(&format!("cluster one: secret \"s\" does not fit: the cluster {why}")), "{said}");
+        assert!(applied.snapshot.is_none() && builder.waiting().next().is_none());
+    }
 }
 
 #[test]
