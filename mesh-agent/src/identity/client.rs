@@ -176,5 +176,6 @@ impl fmt::Debug for Client {
     }
 }
 
-/// Servers whose sessions a client keeps.
-const SESSIONS: usize = 4;
+/// Sessions that a client keeps. rustls takes eight for one server, which is one name or address, and forgets the oldest server first:
+/// this is four of them.
+const SESSIONS: usize = 32;

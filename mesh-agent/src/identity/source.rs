@@ -1,7 +1,8 @@
 //! Reads what is kept elsewhere.
 
-use std::fs::{self, File};
+use std::fs::OpenOptions;
 use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::{env, io};
 
@@ -39,12 +40,14 @@ pub fn read(from: &DataSource) -> Result<Pem, SourceError> {
 }
 
 fn read_file(path: &Path) -> io::Result<String> {
-    // To open a pipe may wait for ever, and a device has no end.
-    if !fs::metadata(path)?.is_file() {
+    // To open a pipe may wait for ever, and a device has no end. What is open is looked at, since a name may stand for something else
+    // the next moment.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
         return Err(io::Error::other("not a file"));
     }
     let mut text = String::new();
-    File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
+    file.take(LARGEST + 1).read_to_string(&mut text)?;
     if text.len() as u64 > LARGEST {
         return Err(io::Error::other("larger than 1 MiB"));
     }
@@ -53,6 +56,8 @@ fn read_file(path: &Path) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
