@@ -68,6 +68,14 @@ fn peers_without_the_name_that_is_asked_for() -> anyhow::Result<()> {
         ("asked", &open, asked("shop.test"), trusting("ca", json!([])), ["200 secure", "200 secure"]),
         // The difference: nobody demands a name.
         ("unnamed", &open, asked("other.test"), trusting("ca", json!([])), ["200 secure", "503"]),
+        // Another: HTTP/1.1 is spoken, and h2 agreed on.
+        (
+            "agreed",
+            &open,
+            json!({}),
+            with(trusting("ca", shop()), json!({ "alpn_protocols": ["h2"] })),
+            ["200 secure", "503"],
+        ),
         ("misnamed", &open, json!({}), trusting("ca", other()), ["503", "503"]),
         ("untrusted", &open, json!({}), trusting("stranger", shop()), ["503", "503"]),
         ("anybody", &open, json!({}), anybody, ["200 secure", "200 secure"]),
