@@ -14,6 +14,8 @@ mod extension;
 mod faults;
 #[path = "xds/files.rs"]
 mod files;
+#[path = "xds/kept_routes.rs"]
+mod kept_routes;
 #[path = "xds/last_good.rs"]
 mod last_good;
 #[path = "xds/on_demand.rs"]

@@ -70,18 +70,18 @@ impl World {
     }
 }
 
-fn last_good(agent: &Agent) -> Value {
+pub(crate) fn last_good(agent: &Agent) -> Value {
     agent.admin().json("/config").expect("an answer")["last_good"].take()
 }
 
 /// Ended without a chance to do anything about it.
-fn kill(mut agent: Agent) -> anyhow::Result<()> {
+pub(crate) fn kill(mut agent: Agent) -> anyhow::Result<()> {
     agent.kill();
     agent.wait(Duration::from_secs(10)).map(drop)
 }
 
 /// Waits until so many resources are kept.
-fn keeps(agent: &Agent, count: usize) {
+pub(crate) fn keeps(agent: &Agent, count: usize) {
     eventually("it is kept", || last_good(agent)["resources"] == count);
 }
 
