@@ -1,5 +1,6 @@
 //! TLS with servers that know nothing of us: nginx for HTTP, OpenSSL for bytes.
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -50,7 +51,7 @@ fn nginx_is_reached_over_http1_and_http2() -> anyhow::Result<()> {
     let config = scratch.write(
         "nginx.conf",
         &format!(
-            "daemon off; pid {folder}/pid; error_log stderr; user root;\nevents {{}}\nhttp {{ access_log off; \
+            "daemon off; master_process off; pid {folder}/pid; error_log stderr; user root;\nevents {{}}\nhttp {{ access_log off; \
              server {{ listen {address} ssl http2; root {folder}; ssl_certificate server.pem; ssl_certificate_key server.key; \
              ssl_protocols TLSv1.2 TLSv1.3; ssl_client_certificate ca.pem; ssl_verify_client on; keepalive_requests 3; \
              add_header x-spoken \"$server_protocol $ssl_protocol $ssl_server_name $ssl_client_verify\"; }} }}\n"
@@ -58,7 +59,7 @@ fn nginx_is_reached_over_http1_and_http2() -> anyhow::Result<()> {
     )?;
     let mut command = Command::new(program);
     command.arg("-c").arg(config).arg("-p").arg(&folder);
-    let _nginx = Process::spawn("nginx", command)?;
+    let nginx = Process::spawn("nginx", command)?;
     for (plain, spoken) in [(cluster("web", &[address]), "HTTP/1.1"), (http2_cluster("web", &[address]), "HTTP/2.0")] {
         let own = own_address(10000);
         let secure = secured(plain, json!({ "sni": NAME }), common.clone());
@@ -82,6 +83,9 @@ fn nginx_is_reached_over_http1_and_http2() -> anyhow::Result<()> {
             answered += 1;
         }
     }
+    drop(nginx);
+    // A worker of its own would outlive the process that is killed.
+    TcpListener::bind(address)?;
     Ok(())
 }
 

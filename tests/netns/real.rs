@@ -23,7 +23,7 @@ fn curl_reaches_nginx_by_a_name_of_the_mesh() -> anyhow::Result<()> {
     let config = files.write(
         "nginx.conf",
         &format!(
-            "daemon off; pid {folder}/pid; error_log stderr; user root;\nevents {{}}\nhttp {{ access_log off; \
+            "daemon off; master_process off; pid {folder}/pid; error_log stderr; user root;\nevents {{}}\nhttp {{ access_log off; \
              server {{ listen 8080; listen [::]:8080; root {folder}; client_body_temp_path {folder}/body; }} }}\n"
         ),
     )?;
