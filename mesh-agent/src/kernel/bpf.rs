@@ -34,6 +34,12 @@ pub(crate) fn replace(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Resu
     call(BPF_LINK_UPDATE, &mut update).map(drop)
 }
 
+/// Takes the program of `link` off its hook, and is done when it is off. A link of which only the last descriptor or pin goes is taken
+/// away by the kernel in its own time: until then its program runs. Linux 5.9.
+pub(crate) fn detach(link: BorrowedFd<'_>) -> io::Result<()> {
+    call(BPF_LINK_DETACH, &mut number(link)).map(drop)
+}
+
 /// Makes `program` the one of a map of sockets, instead of what was. It stays as long as the map.
 pub(crate) fn attach_to_map(program: BorrowedFd<'_>, map: BorrowedFd<'_>, hook: u32) -> io::Result<()> {
     let mut attach = Attach { target: number(map), program: number(program), hook, flags: 0 };
@@ -119,3 +125,4 @@ const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_PROG_ATTACH: libc::c_long = 8;
 const BPF_LINK_CREATE: libc::c_long = 28;
 const BPF_LINK_UPDATE: libc::c_long = 29;
+const BPF_LINK_DETACH: libc::c_long = 34;

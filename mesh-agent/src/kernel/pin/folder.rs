@@ -50,7 +50,7 @@ pub(crate) struct Owner {
 /// A program on its hook.
 #[derive(Debug)]
 pub(crate) struct Link {
-    _fd: OwnedFd,
+    fd: OwnedFd,
     pin: Option<PathBuf>,
 }
 
@@ -138,7 +138,7 @@ impl Folder {
         let pin = self.link(name);
         if let Ok(link) = bpf::open(&pin) {
             match bpf::replace(link.as_fd(), program) {
-                Ok(()) => return Ok(Link { _fd: link, pin: persist.then_some(pin) }),
+                Ok(()) => return Ok(Link { fd: link, pin: persist.then_some(pin) }),
                 // Its namespace may be gone.
                 Err(error) => warn!(%error, link = name, "a pinned link takes no other program; it is made anew"),
             }
@@ -149,7 +149,7 @@ impl Folder {
         if persist {
             bpf::pin(link.as_fd(), &pin)?;
         }
-        Ok(Link { _fd: link, pin: persist.then_some(pin) })
+        Ok(Link { fd: link, pin: persist.then_some(pin) })
     }
 
     /// Removes the links that are none of these: of workloads that are gone, of programs this version does not have.
@@ -166,6 +166,11 @@ impl Folder {
     /// Removes all of it.
     pub(crate) fn remove(mut self) -> Result<(), PinsError> {
         self.end = End::Stay;
+        let links = self.path.join(names::LINKS_FOLDER);
+        for name in entries(&links) {
+            // Without its pin it goes as well, only later. One whose cgroup or namespace is gone is off already.
+            let _ = bpf::open(&links.join(name)).and_then(|link| bpf::detach(link.as_fd()));
+        }
         remove_all(&self.path)
     }
 
@@ -190,6 +195,8 @@ impl Drop for Folder {
 impl Link {
     /// Takes the program off its hook, pinned or not.
     pub(crate) fn detach(self) {
+        // It goes off with its pin and its descriptor anyway, only later.
+        let _ = bpf::detach(self.fd.as_fd());
         if let Some(pin) = &self.pin
             && let Err(error) = remove_if_there(pin)
         {
