@@ -345,7 +345,9 @@ impl HttpChain {
     /// If they have to be asked for.
     pub fn table<'a>(&'a self, snapshot: &'a Snapshot, request: &impl RequestView) -> Result<&'a RouteTable, Cold> {
         let table = self.any_table(snapshot, request)?;
-        match table.cold_host(request.authority()).filter(|_| self.config.on_demand) {
+        let cold = if self.config.on_demand { table.cold_host(request.authority()) } else { None };
+        // A table that is kept for connections that outlive their listener has nobody left to ask.
+        match cold.filter(|cold| snapshot.is_cold(cold)) {
             Some(cold) => Err(cold),
             None => Ok(table),
         }

@@ -175,6 +175,24 @@ fn what_nobody_has_used_for_a_while_is_let_go_delta() -> anyhow::Result<()> {
 }
 
 #[test]
+fn an_old_connection_of_routes_that_are_gone_is_answered_at_once_delta() -> anyhow::Result<()> {
+    let mesh = Mesh::start(&asking(), json!({}))?;
+    mesh.hosts(&[("r/a", telling(&["a"], "a"))])?;
+    let mut old = asking_for(mesh.address, "a")?;
+    assert_eq!(answered(&mut old)?, "a");
+    let rds = json!({ "route_config_name": "s", "config_source": ads() });
+    let filter = http_with(json!([]), json!({ "route_config": null, "rds": rds, "http_filters": asking() }));
+    set(&mesh.plane, RDS, &[discovering("r"), discovering("s")])?;
+    let version = set(&mesh.plane, LDS, &[with(listener(mesh.address, filter), json!({ "name": "l" }))])?;
+    assert_eq!(mesh.plane.answer(LDS, version)?, None);
+    eventually("the routes are others", || mesh.plane.subscribed(RDS) == ["s"]);
+    old.send("GET / HTTP/1.1\r\nhost: nope\r\n\r\n")?;
+    assert_eq!(answered(&mut old)?, "404");
+    assert_eq!(mesh.ask("fixed")?, "fixed");
+    Ok(())
+}
+
+#[test]
 fn without_the_filter_nobody_asks_and_sotw_is_refused_by_name() -> anyhow::Result<()> {
     let router = json!([asking()[1]]);
     let mesh = Mesh::start(&router, json!({}))?;

@@ -128,7 +128,12 @@ impl Demands {
             pending.is_over = true;
             late.extend(rollout.builder().name_of(cold));
         }
-        for need in &late {
+        // Clients choose the names of virtual hosts, so those are no line that an operator has to see.
+        let (hosts, others): (Vec<_>, Vec<_>) = late.iter().partition(|need| need.kind == ResourceKind::VirtualHost);
+        for need in hosts {
+            tracing::debug!(name = %need.name, "a virtual host was needed, and not had in time");
+        }
+        for need in others {
             tracing::warn!(kind = %need.kind, name = %need.name, "needed, and not had in time; it is used if it comes later");
         }
         for need in &unused {

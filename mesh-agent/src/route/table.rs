@@ -127,11 +127,12 @@ impl RouteTable {
         self.hosts.find(host).is_some()
     }
 
-    /// The virtual host of a request, if it has to be asked for. It is asked for in lower case, as Envoy does.
+    /// The virtual host of a request, if it has to be asked for. It is asked for in lower case, as Envoy does. What is no host's name
+    /// is not: a client chooses the text, and servers end a stream whose requests grow too long.
     #[must_use]
     pub fn cold_host(&self, authority: &str) -> Option<Cold> {
         let discovers = self.discovers.as_ref()?;
-        if self.has_host(authority) {
+        if self.has_host(authority) || !may_be_host(authority) {
             return None;
         }
         let host = authority.to_ascii_lowercase();
@@ -168,6 +169,14 @@ impl CompiledRoute {
             && test.query.iter().all(|test| query::matches(test, request.path()))
             && (!test.grpc || is_grpc(request))
     }
+}
+
+/// Whether `authority` is made as a name or an address is, with or without a port.
+fn may_be_host(authority: &str) -> bool {
+    /// Of a name in DNS, and of `:65535`.
+    const LONGEST: usize = 255 + 6;
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+    (1..=LONGEST).contains(&authority.len()) && authority.bytes().all(fits)
 }
 
 /// Whether a virtual host is for `host`.

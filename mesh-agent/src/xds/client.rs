@@ -341,7 +341,11 @@ impl<R> Running<R> {
         }
         for it in &missing {
             self.kept.gone(it.kind, &it.name, &lock(&self.session));
-            tracing::warn!(kind = %it.kind, name = %it.name, why = ?it.why, "taken not to exist");
+            match it.kind {
+                // Clients choose these names.
+                ResourceKind::VirtualHost => tracing::debug!(name = %it.name, why = ?it.why, "no such virtual host"),
+                kind => tracing::warn!(%kind, name = %it.name, why = ?it.why, "taken not to exist"),
+            }
         }
         let reply = self.deliver(News::Missing(missing)).await?;
         Ok(self.follow(&reply.wishes))

@@ -157,3 +157,31 @@ fn what_clients_ask_for_is_bounded_and_what_is_not_there_makes_room() {
     assert_eq!((wanted(&applied), unwanted(&applied)), (vec!["VHDS r/more".into()], vec!["VHDS r/h7".into()]));
     assert_eq!(finds(&builder, &builder.snapshot(), "h7"), "r/h7", "to be asked for again");
 }
+
+#[test]
+fn who_outlives_the_routes_has_nobody_to_ask() {
+    let mut builder = live();
+    let before = builder.snapshot();
+    let gone = next(builder.apply(vec![remove(Kind::Listener, "l")]));
+    for (host, is_there) in [("fixed", true), ("nope", false)] {
+        let request = request(&format!("GET / {host}"));
+        let chain = http(&before);
+        let table = chain.table(&gone, &request).expect("nothing to wait for: no snapshot would ever have it");
+        assert_eq!(table.find(&request).is_some(), is_there, "{host}");
+    }
+}
+
+#[test]
+fn what_is_no_hosts_name_is_not_asked_for() {
+    let builder = live();
+    let snapshot = builder.snapshot();
+    let longest = format!("{}:65535", "h".repeat(255));
+    for host in ["[fd00::1]:80", "a_b-c.example", &longest] {
+        assert_eq!(finds(&builder, &snapshot, host), format!("r/{host}"));
+    }
+    let longer = format!("h{longest}");
+    let longest_by_far = "h".repeat(60 << 10);
+    for host in [&*longer, &longest_by_far, "a/b", "a*", "a%00", "a@b", "\u{e9}"] {
+        assert_eq!(finds(&builder, &snapshot, host), "none", "{} bytes", host.len());
+    }
+}
