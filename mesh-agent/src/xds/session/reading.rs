@@ -29,7 +29,8 @@ pub(super) struct Reading {
 #[derive(Debug)]
 pub(super) struct Item {
     pub(super) name: Name,
-    pub(super) aliases: Vec<String>,
+    /// Its other names, each once: none but virtual hosts are wanted by those.
+    pub(super) aliases: Vec<Name>,
     pub(super) version: Name,
     /// `None` for a heartbeat.
     pub(super) body: Option<Bytes>,
@@ -62,6 +63,12 @@ impl Reading {
             let (seconds, nanos) = (u64::try_from(ttl.seconds).ok()?, u32::try_from(ttl.nanos).ok()?);
             (nanos < 1_000_000_000).then(|| Duration::new(seconds, nanos))
         });
+        let mut aliases: Vec<Name> = match self.kind {
+            ResourceKind::VirtualHost => aliases.into_iter().filter(|alias| *alias != name).map(Arc::from).collect(),
+            _ => Vec::new(),
+        };
+        aliases.sort_unstable();
+        aliases.dedup();
         let version = match version {
             Some(version) if own.is_empty() => Arc::clone(version),
             _ => Arc::from(own),
@@ -75,14 +82,7 @@ impl Reading {
         }
     }
 
-    fn add_body(
-        &mut self,
-        any: Any,
-        outer: Option<String>,
-        aliases: Vec<String>,
-        version: Name,
-        ttl: Option<Duration>,
-    ) {
+    fn add_body(&mut self, any: Any, outer: Option<String>, aliases: Vec<Name>, version: Name, ttl: Option<Duration>) {
         let inner = name::of(&any.value);
         let name = match (outer.filter(|name| !name.is_empty()), inner) {
             (Some(outer), Ok(inner)) => {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::model::resource::ResourceKind;
-use crate::xds::session::reading::{Item, Reading};
+use crate::xds::session::reading::Reading;
 use crate::xds::session::refusals::Refusals;
 use crate::xds::session::update::{Fault, Incoming, Ticket, Update, Why};
 use crate::xds::session::{Name, Timers};
@@ -23,6 +23,8 @@ pub(super) struct Subscription {
     pub(super) version: String,
     pub(super) on_stream: OnStream,
     held: HashMap<Name, Held>,
+    /// Of what is live: by which of its other names it is held.
+    aliases: HashMap<Name, Name>,
     pub(super) refusals: Refusals,
     undecided: VecDeque<Undecided>,
     digest: RandomState,
@@ -65,6 +67,8 @@ pub(super) struct Held {
     pub(super) since: Instant,
     digest: u64,
     expires: Option<Instant>,
+    /// By which other names it may be wanted: virtual hosts have them.
+    aliases: Vec<Name>,
 }
 
 /// A response that waits for a decision.
@@ -89,12 +93,17 @@ impl Subscription {
 
     /// Everything that is wanted by name and not live, and whether it is known not to be there.
     pub(super) fn absent(&self) -> impl Iterator<Item = (&Name, bool)> {
-        let absent = self.names.iter().filter(|(name, _)| !self.held.contains_key(*name));
+        let absent = self.names.iter().filter(|(name, _)| !self.holds(name));
         absent.map(|(name, wanted)| (name, wanted.is_missing))
     }
 
     pub(super) fn lacks(&self, name: &str) -> bool {
-        (self.wildcard || self.names.contains_key(name)) && !self.held.contains_key(name)
+        (self.wildcard || self.names.contains_key(name)) && !self.holds(name)
+    }
+
+    /// Whether something is live by that name, its own or another.
+    fn holds(&self, name: &str) -> bool {
+        self.held.contains_key(name) || self.aliases.contains_key(name)
     }
 
     pub(super) fn lasts(&self, name: &str) -> Option<bool> {
@@ -105,7 +114,8 @@ impl Subscription {
     pub(super) fn restore(&mut self, kind: ResourceKind, resource: &Incoming, now: Instant, timers: &mut Timers) {
         let Incoming { name, version, body } = resource;
         self.stop_waiting(kind, name, timers);
-        let held = Held { version: Arc::clone(version), since: now, digest: self.digest.hash_one(body), expires: None };
+        let (version, digest) = (Arc::clone(version), self.digest.hash_one(body));
+        let held = Held { version, since: now, digest, expires: None, aliases: Vec::new() };
         self.held.insert(Arc::clone(name), held);
     }
 
@@ -126,8 +136,14 @@ impl Subscription {
         }
         // With a wildcard the server says whether it goes or stays ("Unsubscribing from Resources").
         if !self.wildcard {
-            self.release(kind, &name, timers);
-            self.refusals.forget(&name);
+            let whole = self.aliases.get(&name).cloned();
+            for resource in [Some(Arc::clone(&name)), whole].into_iter().flatten() {
+                // For another of its names it is still wanted, and the builder has it.
+                if !self.held.get(&resource).is_some_and(|held| self.wants(&resource, &held.aliases)) {
+                    self.release(kind, &resource, timers);
+                    self.refusals.forget(&resource);
+                }
+            }
         }
         if !self.on_stream.unasked.remove(&name) {
             self.on_stream.dropped.insert(name);
@@ -136,8 +152,9 @@ impl Subscription {
 
     /// Every name that is wanted has now been asked for: those that are not there are waited for from now on.
     pub(super) fn asked(&mut self, kind: ResourceKind, now: Instant, timers: &mut Timers) {
+        let held = |name: &Name| self.held.contains_key(name) || self.aliases.contains_key(name);
         for name in std::mem::take(&mut self.on_stream.unasked) {
-            let Some(wanted) = self.names.get_mut(&name).filter(|_| !self.held.contains_key(&name)) else { continue };
+            let Some(wanted) = self.names.get_mut(&name).filter(|_| !held(&name)) else { continue };
             wanted.is_missing = false;
             wanted.until = wanted.patience.map(|patience| now + patience);
             timers.extend(wanted.until.map(|until| (until, kind, name)));
@@ -195,11 +212,11 @@ impl Subscription {
         for item in items {
             // Virtual hosts (VHDS): without itself, a resource that is not there does not exist, under each of its names.
             if kind == ResourceKind::VirtualHost && item.body.is_none() && !self.held.contains_key(&item.name) {
-                let names = item.aliases.iter().map(|alias| Name::from(alias.as_str()));
-                gone.extend(names.chain([item.name]).filter(|name| self.names.contains_key(name)));
+                let names = item.aliases.into_iter().chain([item.name]);
+                gone.extend(names.filter(|name| self.names.contains_key(name)));
                 continue;
             }
-            if !self.is_wanted(&item) {
+            if !self.wants(&item.name, &item.aliases) {
                 // "How the client specifies what resources to return": silently ignored.
                 continue;
             }
@@ -215,17 +232,18 @@ impl Subscription {
                     }
                     held.version = item.version;
                     set_expiry(held, expires, kind, &item.name, timers);
+                    if item.body.is_some() {
+                        self.call(kind, &item.name, item.aliases, timers);
+                    }
                     continue;
                 }
             }
             let (Some(body), Some(digest)) = (item.body, digest) else { continue };
             for alias in &item.aliases {
-                self.stop_waiting(kind, &Name::from(alias.as_str()), timers);
+                self.stop_waiting(kind, alias, timers);
             }
-            offered.push((
-                Arc::clone(&item.name),
-                Held { version: Arc::clone(&item.version), since: now, digest, expires },
-            ));
+            let (version, aliases) = (Arc::clone(&item.version), item.aliases);
+            offered.push((Arc::clone(&item.name), Held { version, since: now, digest, expires, aliases }));
             resources.push(Incoming { name: item.name, version: item.version, body });
         }
         gone.retain(|name| self.remove(kind, name, timers));
@@ -253,10 +271,9 @@ impl Subscription {
         timers: &mut Timers,
     ) {
         let refused: HashSet<&Name> = faults.iter().filter_map(|fault| fault.name.as_ref()).collect();
-        for (name, held) in offered {
-            // A virtual host may have been wanted by another name, and go by its own.
-            let is_wanted = self.wildcard || self.names.contains_key(&name) || kind == ResourceKind::VirtualHost;
-            if refused.contains(&name) || !is_wanted {
+        for (name, mut held) in offered {
+            // It may have been let go meanwhile.
+            if refused.contains(&name) || !self.wants(&name, &held.aliases) {
                 continue;
             }
             self.stop_waiting(kind, &name, timers);
@@ -265,7 +282,9 @@ impl Subscription {
             // Judging took so long that it is over already: said at once, by the timer.
             timers.extend(held.expires.map(|expires| (expires.max(now), kind, Arc::clone(&name))));
             let expires = held.expires.map(|expires| expires.max(now));
-            self.held.insert(name, Held { expires, ..held });
+            let aliases = std::mem::take(&mut held.aliases);
+            self.held.insert(Arc::clone(&name), Held { expires, ..held });
+            self.call(kind, &name, aliases, timers);
         }
     }
 
@@ -273,8 +292,8 @@ impl Subscription {
     pub(super) fn ran_out(&mut self, name: &Name, now: Instant) -> Option<Why> {
         let is_over = |at: &mut Instant| *at <= now;
         if self.held.get_mut(name).and_then(|held| held.expires.as_mut()).is_some_and(is_over) {
-            self.held.remove(name);
-            self.is_not_there(name);
+            let aliases = self.take(name).map(|held| held.aliases);
+            aliases.iter().flatten().chain([name]).for_each(|name| self.is_not_there(name));
             return Some(Why::Expired);
         }
         let wanted = self.names.get_mut(name)?;
@@ -283,17 +302,46 @@ impl Subscription {
         Some(Why::NeverCame)
     }
 
-    fn is_wanted(&self, item: &Item) -> bool {
-        self.wildcard
-            || self.names.contains_key(&item.name)
-            || item.aliases.iter().any(|alias| self.names.contains_key(alias.as_str()))
+    /// Whether a resource is wanted, by its name or by another.
+    fn wants(&self, name: &Name, aliases: &[Name]) -> bool {
+        self.wildcard || self.names.contains_key(name) || aliases.iter().any(|alias| self.names.contains_key(alias))
+    }
+
+    /// The other names of something that is live: who waits for it by one of them need not any longer.
+    fn call(&mut self, kind: ResourceKind, name: &Name, aliases: Vec<Name>, timers: &mut Timers) {
+        let before = self.held.get_mut(name).map(|held| std::mem::take(&mut held.aliases));
+        self.uncall(name, &before.unwrap_or_default());
+        for alias in &aliases {
+            self.stop_waiting(kind, alias, timers);
+            self.aliases.insert(Arc::clone(alias), Arc::clone(name));
+        }
+        if let Some(held) = self.held.get_mut(name) {
+            held.aliases = aliases;
+        }
+    }
+
+    fn uncall(&mut self, name: &Name, aliases: &[Name]) {
+        for alias in aliases {
+            // Unless something newer goes by it.
+            if self.aliases.get(alias) == Some(name) {
+                self.aliases.remove(alias);
+            }
+        }
+    }
+
+    /// It is not live any longer.
+    fn take(&mut self, name: &Name) -> Option<Held> {
+        let held = self.held.remove(name)?;
+        self.uncall(name, &held.aliases);
+        Some(held)
     }
 
     /// Whether anybody has to hear that `name` is gone: it is live, or it is wanted by that name, and somebody may wait for it, with
     /// or without a deadline.
     fn remove(&mut self, kind: ResourceKind, name: &Name, timers: &mut Timers) -> bool {
         self.refusals.forget(name);
-        self.is_not_there(name);
+        let aliases = self.held.get(name).map(|held| held.aliases.clone());
+        aliases.iter().flatten().chain([name]).for_each(|name| self.is_not_there(name));
         self.stop_waiting(kind, name, timers);
         self.release(kind, name, timers) || self.names.contains_key(name)
     }
@@ -306,7 +354,7 @@ impl Subscription {
     }
 
     fn release(&mut self, kind: ResourceKind, name: &Name, timers: &mut Timers) -> bool {
-        let Some(held) = self.held.remove(name) else { return false };
+        let Some(held) = self.take(name) else { return false };
         if let Some(expires) = held.expires {
             timers.remove(&(expires, kind, Arc::clone(name)));
         }

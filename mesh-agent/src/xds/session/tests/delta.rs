@@ -202,3 +202,36 @@ fn virtual_hosts_have_aliases_and_may_be_said_not_to_exist_delta() {
     let (update, _) = take(&mut session, delta(ResourceKind::VirtualHost, "2", &[], &["r/all"]), now);
     assert_eq!(removed(&update), ["r/all"]);
 }
+
+#[test]
+fn what_was_wanted_by_an_alias_comes_again_after_it_was_let_go_delta() {
+    const VHDS: ResourceKind = ResourceKind::VirtualHost;
+    let now = Instant::now();
+    let sent = || {
+        let mut host = resource(VHDS, "r/all@1");
+        host.aliases = vec!["r/a.com".to_owned(), "r/b.com".to_owned()];
+        delta_of(VHDS, "1", vec![host], &[])
+    };
+    let (mut session, _) = connected(Variant::Delta, |session| session.subscribe(VHDS, &name("r/a.com"), PATIENCE));
+    assert_eq!(names(&take(&mut session, sent(), now).0), ["r/all"]);
+    assert!(!session.lacks(VHDS, "r/a.com"));
+    // Wanted by another name as well, it stays as long as that.
+    session.subscribe(VHDS, &name("r/b.com"), PATIENCE);
+    session.flush(now);
+    session.unsubscribe(VHDS, "r/a.com");
+    session.flush(now);
+    assert_eq!((session.held(VHDS), names(&take(&mut session, sent(), now).0)), (1, vec![]));
+    session.unsubscribe(VHDS, "r/b.com");
+    session.flush(now);
+    assert_eq!(session.held(VHDS), 0);
+    session.subscribe(VHDS, &name("r/a.com"), PATIENCE);
+    session.flush(now);
+    assert_eq!(names(&take(&mut session, sent(), now).0), ["r/all"], "the same bytes, and news again");
+    // On the next stream the server is told that it is there, and need not send it.
+    let again = delta_request(only(session.connected(now)));
+    assert_eq!(again.initial_resource_versions.keys().collect::<Vec<_>>(), ["r/all"]);
+    assert!(session.overdue(now + Duration::from_secs(3600)).is_empty(), "nothing is waited for");
+    let (update, _) = take(&mut session, delta(VHDS, "2", &[], &["r/all"]), now);
+    assert_eq!((removed(&update), session.held(VHDS)), (vec!["r/all"], 0));
+    assert!(session.lacks(VHDS, "r/a.com"));
+}
