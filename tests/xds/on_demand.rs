@@ -114,7 +114,7 @@ fn only_what_is_needed_is_asked_for_and_the_first_request_waits_for_it() -> anyh
         eventually("it is told", || {
             let view = mesh.agent.admin().json("/config").unwrap_or_default();
             view["on_demand"]
-                == json!({ "clusters": 2, "routes": 1, "warming": 0, "missing": 0, "cold": 1, "expired": 0 })
+                == json!({ "clusters": 2, "routes": 1, "virtual_hosts": 0, "warming": 0, "missing": 0, "cold": 1, "expired": 0 })
         });
         let metrics = mesh.agent.admin().metrics()?;
         assert_eq!(metrics.sum("bowline_on_demand_held_total", &[]), 3.0, "routes, a, b");

@@ -66,6 +66,9 @@ pub struct OnDemandView {
     pub clusters: usize,
     /// The same of route configurations.
     pub routes: usize,
+    /// The same of virtual hosts.
+    #[serde(default)]
+    pub virtual_hosts: usize,
     /// What somebody waits for.
     pub warming: usize,
     /// What was asked for and is not to be had.
@@ -111,8 +114,9 @@ impl ConfigView {
             ..
         } = standing;
         let kinds = kinds.into_iter().map(|(kind, it)| KindView::of(kind, it, now)).collect();
-        let on_demand = on_demand.map(|OnDemand { clusters, routes, warming, missing, cold, expired, .. }| {
-            OnDemandView { clusters, routes, warming, missing, cold, expired }
+        let on_demand = on_demand.map(|it| {
+            let OnDemand { clusters, routes, virtual_hosts, warming, missing, cold, expired, .. } = it;
+            OnDemandView { clusters, routes, virtual_hosts, warming, missing, cold, expired }
         });
         let since_ms = since.map(|since| age(since, now));
         let files = files.into_iter().map(|FileStanding { path, kind, standing, unwatched }| {

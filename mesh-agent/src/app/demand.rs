@@ -170,10 +170,11 @@ impl Demands {
     }
 
     fn count(&self, rollout: &Rollout, unused: usize) {
-        let (mut clusters, mut routes, mut coming) = (0, 0, 0);
+        let (mut clusters, mut routes, mut virtual_hosts, mut coming) = (0, 0, 0, 0);
         for it in rollout.builder().demanded() {
             match (it.is_live, it.need.kind) {
                 (true, ResourceKind::Cluster) => clusters += 1,
+                (true, ResourceKind::VirtualHost) => virtual_hosts += 1,
                 (true, _) => routes += 1,
                 (false, _) => coming += 1,
             }
@@ -181,6 +182,7 @@ impl Demands {
         let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
         standing.clusters = clusters;
         standing.routes = routes;
+        standing.virtual_hosts = virtual_hosts;
         standing.warming = self.pending.len();
         standing.missing = coming - self.pending.len().min(coming);
         let there = rollout.current().clusters().count();

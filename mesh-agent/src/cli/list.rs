@@ -100,10 +100,11 @@ pub(super) fn config(query: &Query) -> Result<(), Failure> {
             None => format!("kept on disk: {resources} resources, {}\n", size(bytes)),
         });
     }
-    if let Some(OnDemandView { clusters, routes, warming, missing, cold, expired }) = view.on_demand {
+    if let Some(it) = view.on_demand {
+        let OnDemandView { clusters, routes, virtual_hosts, warming, missing, cold, expired } = it;
         text.push_str(&format!(
-            "on demand: {clusters} clusters and {routes} route configurations in use, {warming} warming, {missing} missing, \
-             {cold} clusters cold; {expired} let go so far\n"
+            "on demand: {clusters} clusters, {routes} route configurations and {virtual_hosts} virtual hosts in use, \
+             {warming} warming, {missing} missing, {cold} clusters cold; {expired} let go so far\n"
         ));
     }
     if view.asks_server {

@@ -155,6 +155,8 @@ pub struct OnDemand {
     pub clusters: usize,
     /// The same of route configurations.
     pub routes: usize,
+    /// The same of virtual hosts.
+    pub virtual_hosts: usize,
     /// What somebody waits for.
     pub warming: usize,
     /// What was asked for and is not to be had.

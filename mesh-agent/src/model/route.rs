@@ -1,5 +1,6 @@
 //! Route configurations: which request goes where (`envoy.config.route.v3.RouteConfiguration`).
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -51,7 +52,7 @@ impl VirtualHost {
 }
 
 /// One entry of `VirtualHost.domains`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Domain {
     /// `www.example.com`, with or without a port.
     Exact(String),
@@ -61,6 +62,17 @@ pub enum Domain {
     Prefix(String),
     /// `*`.
     Any,
+}
+
+impl fmt::Display for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(name) => f.write_str(name),
+            Self::Suffix(suffix) => write!(f, "*{suffix}"),
+            Self::Prefix(prefix) => write!(f, "{prefix}*"),
+            Self::Any => f.write_str("*"),
+        }
+    }
 }
 
 /// A match and what to do.

@@ -49,6 +49,16 @@ impl Hosts {
     }
 }
 
+/// Whether `domain` is for `host`, which is in lower case.
+pub(super) fn takes(domain: &Domain, host: &str) -> bool {
+    match domain {
+        Domain::Exact(name) => name == host,
+        Domain::Suffix(suffix) => host.len() > suffix.len() && host.ends_with(suffix.as_str()),
+        Domain::Prefix(prefix) => host.len() > prefix.len() && host.starts_with(prefix.as_str()),
+        Domain::Any => true,
+    }
+}
+
 fn insert_longest_first(list: &mut Vec<(String, usize)>, pattern: &str, host: usize) -> bool {
     if list.iter().any(|(other, _)| other == pattern) {
         return false;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use crate::model::filter::WeightedCluster;
 use crate::model::name::{ClusterName, RouteConfigName};
 use crate::model::route::{
-    Action, DirectResponse, Domain, Forward, PathRewrite, Redirect, Route, RouteConfig, RouteMatch, VirtualHost,
+    Action, DirectResponse, Forward, PathRewrite, Redirect, Route, RouteConfig, RouteMatch, VirtualHost,
 };
-use crate::route::host::Hosts;
+use crate::route::host::{Hosts, takes};
 use crate::route::{RequestView, header, path, query};
 use crate::snapshot::{ClusterSlot, Cold, RouteSlot, Use, WeightedSlots};
 
@@ -92,7 +92,7 @@ impl RouteTable {
         for (index, host) in config.virtual_hosts.iter().enumerate() {
             for domain in &host.domains {
                 if !hosts.insert(domain, index) {
-                    return Err(CompileError::DuplicateDomain(spell(domain)));
+                    return Err(CompileError::DuplicateDomain(domain.to_string()));
                 }
             }
             routes.push(
@@ -179,13 +179,9 @@ fn may_be_host(authority: &str) -> bool {
     (1..=LONGEST).contains(&authority.len()) && authority.bytes().all(fits)
 }
 
-/// Whether a virtual host is for `host`.
+/// Whether a virtual host is for `host`, which is in lower case.
 pub(crate) fn serves(virtual_host: &VirtualHost, host: &str) -> bool {
-    let mut hosts = Hosts::default();
-    for domain in &virtual_host.domains {
-        hosts.insert(domain, 0);
-    }
-    hosts.find(host).is_some()
+    virtual_host.domains.iter().any(|domain| takes(domain, host))
 }
 
 fn compile_route(
@@ -225,13 +221,4 @@ fn is_grpc(request: &impl RequestView) -> bool {
     request.header("content-type").next().is_some_and(|kind| {
         kind.strip_prefix("application/grpc").is_some_and(|rest| rest.is_empty() || rest.starts_with('+'))
     })
-}
-
-fn spell(domain: &Domain) -> String {
-    match domain {
-        Domain::Exact(name) => name.clone(),
-        Domain::Suffix(suffix) => format!("*{suffix}"),
-        Domain::Prefix(prefix) => format!("{prefix}*"),
-        Domain::Any => "*".to_owned(),
-    }
 }

@@ -15,7 +15,7 @@ mod scope;
 mod secret;
 mod waiting;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::model::cluster::Cluster;
@@ -137,6 +137,8 @@ struct Round {
     gone: Vec<Gone>,
     /// Scopes of this call, which go live together.
     scopes: Vec<Arc<Scope>>,
+    /// Routes whose hosts changed, to be compiled once in the end.
+    stale: BTreeSet<RouteConfigName>,
     ready: Vec<Waiter>,
 }
 
@@ -197,6 +199,9 @@ impl Builder {
                 Gone::Scope(scope) => self.leave_routes_of(&scope, &mut round),
             }
             self.wake(&mut round);
+        }
+        for routes in std::mem::take(&mut round.stale) {
+            self.renew_routes(&routes, &mut round);
         }
         self.finish(round)
     }

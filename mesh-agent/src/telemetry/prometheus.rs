@@ -105,8 +105,8 @@ fn files(text: &mut Text, files: &[FileStanding]) {
 
 fn on_demand(text: &mut Text, telemetry: &Telemetry, now: &OnDemand) {
     text.family("on_demand_resources", "gauge", "What was asked for because somebody needs it, and what could be.");
-    let states =
-        [("live", now.clusters + now.routes), ("warming", now.warming), ("missing", now.missing), ("cold", now.cold)];
+    let live = now.clusters + now.routes + now.virtual_hosts;
+    let states = [("live", live), ("warming", now.warming), ("missing", now.missing), ("cold", now.cold)];
     for (state, count) in states {
         text.sample("on_demand_resources", &[("state", state)], count);
     }

@@ -1,7 +1,8 @@
 //! Virtual hosts that come by themselves (VHDS): asked for by `<routes>/<host>` when a request's host is in none that is there.
 //!
 //! Who asks is a client, so what is asked for is bounded, and let go when nobody has used it for a while. A host that comes is compiled
-//! with the others of its route configuration: with as many as are used here, not with all that there are.
+//! with the others of its route configuration: with as many as are used here, not with all that there are, and once for all that one
+//! call changes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use crate::model::management::{ConfigSource, Origin};
 use crate::model::name::RouteConfigName;
 use crate::model::resource::ResourceKind;
-use crate::model::route::{RouteConfig, VirtualHost};
+use crate::model::route::{Domain, RouteConfig, VirtualHost};
 use crate::route::{CompileError, RouteTable, serves};
 use crate::snapshot::build::waiting::Waiter;
 use crate::snapshot::build::{Builder, Demanded, Need, Round};
@@ -37,6 +38,8 @@ struct OfRoutes {
     live: BTreeMap<Arc<str>, Arc<VirtualHost>>,
     /// Those that wait for their clusters.
     pending: BTreeMap<Arc<str>, Arc<VirtualHost>>,
+    /// Whose each domain of those that are live is, by the resource's name.
+    domains: HashMap<Domain, Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -45,6 +48,46 @@ struct Wanted {
     used: Arc<Use>,
     /// The server has said that there is none, or nothing.
     is_missing: bool,
+}
+
+impl OfRoutes {
+    /// Whether anybody needs a virtual host: what it has patterns for is compared with all that is wanted, names are looked up.
+    fn is_wanted(&self, name: &str, config: &VirtualHost) -> bool {
+        split(name).is_some_and(|(_, host)| self.wanted.contains_key(host))
+            || config.domains.iter().any(|domain| match domain {
+                Domain::Exact(host) => self.wanted.contains_key(host.as_str()),
+                _ => self.wanted.keys().any(|host| serves(config, host)),
+            })
+    }
+
+    /// Says of all wanted hosts that a virtual host is for whether they are not to be had.
+    fn mark(&mut self, config: &VirtualHost, is_missing: bool) {
+        let has_patterns = config.domains.iter().any(|domain| !matches!(domain, Domain::Exact(_)));
+        if has_patterns {
+            let served = self.wanted.iter_mut().filter(|(host, _)| serves(config, host));
+            return served.for_each(|(_, wanted)| wanted.is_missing = is_missing);
+        }
+        for domain in &config.domains {
+            if let Domain::Exact(host) = domain
+                && let Some(wanted) = self.wanted.get_mut(host.as_str())
+            {
+                wanted.is_missing = is_missing;
+            }
+        }
+    }
+
+    /// Makes one live, in place of what was under its name.
+    fn insert(&mut self, name: &Arc<str>, config: Arc<VirtualHost>) {
+        self.remove(name);
+        self.domains.extend(config.domains.iter().map(|domain| (domain.clone(), Arc::clone(name))));
+        self.live.insert(Arc::clone(name), config);
+    }
+
+    fn remove(&mut self, name: &str) -> Option<Arc<VirtualHost>> {
+        let gone = self.live.remove(name)?;
+        gone.domains.iter().for_each(|domain| drop(self.domains.remove(domain)));
+        Some(gone)
+    }
 }
 
 impl Hosts {
@@ -113,7 +156,7 @@ impl Builder {
         let Some((routes, _)) = split(name) else { return };
         let Some(of) = self.hosts.by_routes.get_mut(&routes) else { return };
         // It was on its way when it was let go: nobody would let it go again.
-        if !of.wanted.iter().any(|(host, wanted)| wanted.need.name == *name || serves(&config, host)) {
+        if !of.is_wanted(name, &config) {
             return;
         }
         if of.pending.get(name).or(of.live.get(name)) == Some(&config) {
@@ -132,17 +175,37 @@ impl Builder {
         if let Some(need) = self.missing_cluster(config.clusters()) {
             return self.waiting.hold(Waiter::Host(Arc::clone(name)), need);
         }
+        let fits = self.fits_among_hosts(&routes, name, &config);
         let Some(of) = self.hosts.by_routes.get_mut(&routes) else { return };
         of.pending.remove(name);
-        let before = of.live.insert(Arc::clone(name), config);
-        if let Err(source) = self.renew_routes(&routes, round) {
+        if let Err(source) = fits {
             round.rejected.push(Rejected::VirtualHost { name: Arc::clone(name), source });
-            let Some(of) = self.hosts.by_routes.get_mut(&routes) else { return };
-            match before {
-                Some(before) => drop(of.live.insert(Arc::clone(name), before)),
-                None => drop(of.live.remove(name)),
-            }
-            self.miss_host(name, round);
+            return self.miss_host(name, round);
+        }
+        of.mark(&config, false);
+        of.insert(name, config);
+        round.stale.insert(routes);
+    }
+
+    /// Whether a host makes sense by itself, and has no domain of another's.
+    fn fits_among_hosts(
+        &mut self,
+        routes: &RouteConfigName,
+        name: &Arc<str>,
+        config: &Arc<VirtualHost>,
+    ) -> Result<(), CompileError> {
+        let alone = RouteConfig { name: routes.clone(), virtual_hosts: vec![(**config).clone()], vhds: None };
+        self.compile(&Arc::new(alone))?;
+        let fixed = self.discovered.get(routes).and_then(|routes| routes.live.as_ref());
+        let fixed = || fixed.iter().flat_map(|routes| &routes.virtual_hosts).flat_map(|host| &host.domains);
+        let others = self.hosts.by_routes.get(routes).map(|of| &of.domains);
+        let is_taken = |domain: &&Domain| {
+            let other = others.and_then(|domains| domains.get(*domain));
+            other.is_some_and(|other| other != name) || fixed().any(|fixed| fixed == *domain)
+        };
+        match config.domains.iter().find(is_taken) {
+            Some(domain) => Err(CompileError::DuplicateDomain(domain.to_string())),
+            None => Ok(()),
         }
     }
 
@@ -150,10 +213,13 @@ impl Builder {
     pub(super) fn miss_host(&mut self, name: &Arc<str>, round: &mut Round) {
         let Some((routes, host)) = split(name) else { return };
         let Some(of) = self.hosts.by_routes.get_mut(&routes) else { return };
+        // It is there all the same, as it was.
+        if of.live.get(name).is_some_and(|live| serves(live, host)) {
+            return;
+        }
         let Some(wanted) = of.wanted.get_mut(host) else { return };
         wanted.is_missing = true;
-        // What was live before is compiled as it was.
-        let _ = self.renew_routes(&routes, round);
+        round.stale.insert(routes);
     }
 
     /// Its server says that it is no more.
@@ -162,11 +228,9 @@ impl Builder {
         let Some(of) = self.hosts.by_routes.get_mut(&routes) else { return };
         self.waiting.release(&Waiter::Host(Arc::clone(name)));
         of.pending.remove(name);
-        if let Some(gone) = of.live.remove(name) {
-            for (_, wanted) in of.wanted.iter_mut().filter(|(host, _)| serves(&gone, host)) {
-                wanted.is_missing = true;
-            }
-            let _ = self.renew_routes(&routes, round);
+        if let Some(gone) = of.remove(name) {
+            of.mark(&gone, true);
+            round.stale.insert(routes);
         }
         self.miss_host(name, round);
     }
@@ -179,16 +243,20 @@ impl Builder {
             return;
         }
         round.touched.entry(need.clone()).or_insert(Some(Origin::Server));
-        let OfRoutes { wanted, live, pending } = of;
-        live.retain(|_, config| wanted.keys().any(|host| serves(config, host)));
-        pending.retain(|name, config| {
-            let stays = wanted.keys().any(|host| serves(config, host));
-            if !stays {
-                self.waiting.release(&Waiter::Host(Arc::clone(name)));
-            }
-            stays
-        });
-        let _ = self.renew_routes(&routes, round);
+        // No others may have become useless.
+        let was_for_it = |(name, config): &(&Arc<str>, &Arc<VirtualHost>)| **name == need.name || serves(config, host);
+        let useless =
+            |(name, config): (&Arc<str>, &Arc<VirtualHost>)| (!of.is_wanted(name, config)).then(|| Arc::clone(name));
+        let live: Vec<_> = of.live.iter().filter(was_for_it).filter_map(useless).collect();
+        let pending: Vec<_> = of.pending.iter().filter(was_for_it).filter_map(useless).collect();
+        for name in live {
+            of.remove(&name);
+        }
+        for name in pending {
+            of.pending.remove(&name);
+            self.waiting.release(&Waiter::Host(name));
+        }
+        round.stale.insert(routes);
     }
 
     /// Their route configuration is gone, or has them all itself.
@@ -225,13 +293,13 @@ impl Builder {
         })
     }
 
-    fn renew_routes(&mut self, routes: &RouteConfigName, round: &mut Round) -> Result<(), CompileError> {
-        let Some(config) = self.discovered.get(routes).and_then(|routes| routes.live.clone()) else { return Ok(()) };
-        let table = self.compile_with_hosts(&config)?;
+    /// Compiles routes whose hosts have changed. Each fits among the others: that was seen to when it came, or when its routes did.
+    pub(super) fn renew_routes(&mut self, routes: &RouteConfigName, round: &mut Round) {
+        let Some(config) = self.discovered.get(routes).and_then(|routes| routes.live.clone()) else { return };
+        let Ok(table) = self.compile_with_hosts(&config) else { return };
         let slot = self.route_slot(routes);
         self.routes.set(slot.index(), Some(Arc::new(table)));
         round.is_changed = true;
-        Ok(())
     }
 }
 

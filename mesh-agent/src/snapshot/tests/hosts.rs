@@ -1,5 +1,7 @@
 //! Virtual hosts that come by themselves: what is asked for, what is live, and what becomes of those that are not there.
 
+use std::time::{Duration, Instant};
+
 use super::warming::{http, need, put_cluster, put_endpoints, read, remove, unwanted, wanted};
 use crate::model::resource::{Resource, ResourceKind as Kind};
 use crate::route::tests::request;
@@ -184,4 +186,36 @@ fn what_is_no_hosts_name_is_not_asked_for() {
     for host in [&*longer, &longest_by_far, "a/b", "a*", "a%00", "a@b", "\u{e9}"] {
         assert_eq!(finds(&builder, &snapshot, host), "none", "{} bytes", host.len());
     }
+}
+
+#[test]
+fn many_hosts_that_come_and_go_at_once_are_no_more_work_than_each_by_itself() {
+    let begun = Instant::now();
+    let mut builder = live();
+    let names: Vec<_> = (0..2000).map(|index| format!("r/h{index}")).collect();
+    builder.apply(names.iter().map(|name| demand(name)).collect());
+    let came = names.iter().map(|name| host(name, &format!("[{}]", &name[2..]), "k")).collect();
+    let came = next(builder.apply(came));
+    assert_eq!(["h0", "h1999"].map(|host| finds(&builder, &came, host)), ["there", "there"]);
+    builder.apply(names[..500].iter().map(|name| Change::GiveUp(need(Kind::VirtualHost, name))).collect());
+    builder.apply(names[..500].iter().map(|name| remove(Kind::VirtualHost, name)).collect());
+    let rest = names.iter().map(|name| Change::Rest(need(Kind::VirtualHost, name))).collect();
+    let gone = next(builder.apply(rest));
+    assert_eq!(["h0", "h1999"].map(|host| finds(&builder, &gone, host)), ["r/h0", "r/h1999"]);
+    // Generous: compiling all of them for each takes minutes.
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_host_that_came_late_makes_no_room() {
+    let mut builder = live();
+    builder.apply((0..4096).map(|index| demand(&format!("r/h{index}"))).collect());
+    builder.apply(vec![remove(Kind::VirtualHost, "r/h7"), remove(Kind::VirtualHost, "r/h8")]);
+    let late = host("r/h7", "[h7]", "k");
+    builder.apply(vec![late, host("r/h8", "[h8]", "k")]);
+    // Refused now, and there as it was.
+    assert_eq!(builder.apply(vec![host("r/h8", "[fixed]", "k")]).rejected.len(), 1);
+    let applied = builder.apply(vec![demand("r/more")]);
+    assert_eq!((wanted(&applied), unwanted(&applied)), (vec![], vec![]));
+    assert_eq!(["h7", "h8"].map(|host| finds(&builder, &builder.snapshot(), host)), ["there", "there"]);
 }
