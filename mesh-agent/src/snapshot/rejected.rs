@@ -118,6 +118,20 @@ pub enum Rejected {
         /// Its name.
         name: Arc<str>,
     },
+    /// One name stands for filters of two types.
+    #[error(
+        "listener {listener}: extension {extension} is to be {wanted} there, and is {other} elsewhere; write another name"
+    )]
+    TwoTypes {
+        /// The listener that was left out.
+        listener: ListenerName,
+        /// The name.
+        extension: Arc<str>,
+        /// The type that its place takes.
+        wanted: &'static str,
+        /// The type that the name stands for already.
+        other: &'static str,
+    },
     /// It is a scope, and another has its key.
     #[error("scope key conflict found, first scope is '{by}', second scope is '{name}'")]
     ScopeKey {
@@ -165,6 +179,7 @@ impl Rejected {
             Self::VirtualHost { name, .. } => (ResourceKind::VirtualHost, name),
             Self::NoSuchCluster { listener, .. }
             | Self::TwoSources { listener, .. }
+            | Self::TwoTypes { listener, .. }
             | Self::Routes { listener, .. }
             | Self::AddressTaken { listener, .. }
             | Self::Family { listener, .. }

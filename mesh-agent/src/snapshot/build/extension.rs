@@ -74,6 +74,14 @@ impl Builder {
         })
     }
 
+    /// The type that a name stands for elsewhere, if it is another than a place of a listener takes: what is live would never fit there,
+    /// and nothing that comes could fit in both.
+    pub(super) fn other_type(&self, asked: &Asked<'_>, listener: &ListenerName) -> Option<&'static str> {
+        let named = self.extensions.get(asked.name)?;
+        let others = named.users.iter().filter(|(user, _)| user != listener).map(|(_, fits)| *fits);
+        others.chain(named.live.as_ref().map(|live| live.filter.message())).find(|message| *message != asked.message)
+    }
+
     /// What a listener waits for before it can go live.
     pub(super) fn missing_extension(&self, config: &Listener) -> Option<Need> {
         let missing = |asked: &Asked<'_>| {

@@ -286,7 +286,7 @@ impl Builder {
         Ok(LiveChain { matches: chain.matches.clone(), authorization: self.authorization(chain), filter })
     }
 
-    /// Why what a listener asks for by name cannot come from where it says, if so.
+    /// Why what a listener asks for by name cannot come from where it says, or cannot be what it says, if so.
     fn of_two_sources(&self, config: &Configured) -> Option<Rejected> {
         let rejected = |kind, name| Rejected::TwoSources { listener: config.name().clone(), kind, name };
         let user = User::Listener(config.name().clone());
@@ -304,7 +304,15 @@ impl Builder {
             own.any(|other| other.source.origin != asked.source.origin)
                 || self.is_extension_elsewhere(asked, config.name())
         });
-        asked.map(|asked| rejected(ResourceKind::Extension, Arc::clone(asked.name)))
+        if let Some(asked) = asked {
+            return Some(rejected(ResourceKind::Extension, Arc::clone(asked.name)));
+        }
+        all().find_map(|asked| {
+            let own = all().find(|other| other.name == asked.name && other.message != asked.message);
+            let other = own.map(|own| own.message).or_else(|| self.other_type(&asked, config.name()))?;
+            let (listener, extension) = (config.name().clone(), Arc::clone(asked.name));
+            Some(Rejected::TwoTypes { listener, extension, wanted: asked.message, other })
+        })
     }
 
     fn use_what_is_needed_by(&mut self, config: &Configured, round: &mut Round) {

@@ -143,3 +143,30 @@ fn two_listeners_share_one_and_connections_outlive_both() {
     let gone = applied.snapshot.expect("changed");
     assert_eq!(chain.router(&gone).map(|router| router.suppress_envoy_headers), Some(true), "as it was last");
 }
+
+#[test]
+fn one_name_does_not_stand_for_two_types() {
+    let mut builder = Builder::default();
+    let refused = |applied: &crate::snapshot::Applied| {
+        applied.rejected.iter().map(|why| (why.resource().1.to_owned(), why.to_string())).collect::<Vec<_>>()
+    };
+    builder.apply(vec![listener("l", 80, "who", "x", "")]);
+    let why = |name: &str, wanted: &str, other: &str| {
+        let text = format!(
+            "listener {name}: extension x is to be {wanted} there, and is {other} elsewhere; write another name"
+        );
+        vec![(name.to_owned(), text)]
+    };
+    // Before it has come, and after.
+    let wants_rules = || vec![listener("m", 81, "x", "how", "")];
+    assert_eq!(refused(&builder.apply(wants_rules())), why("m", RBAC, ROUTER));
+    let live = builder.apply(vec![router("x", true), rules("who", "ALLOW")]).snapshot.expect("live");
+    assert_eq!(refused(&builder.apply(wants_rules())), why("m", RBAC, ROUTER));
+    // By a change of the one that has it, or in one by itself.
+    assert_eq!(refused(&builder.apply(vec![listener("l", 80, "x", "how", "")])), why("l", RBAC, ROUTER));
+    assert_eq!(refused(&builder.apply(vec![listener("n", 82, "y", "y", "")])).len(), 1);
+    assert_eq!((builder.snapshot().listeners().len(), quiet(&live)), (1, Some(true)));
+    // When the one is gone, the other may have the name.
+    builder.apply(vec![remove(Kind::Listener, "l")]);
+    assert_eq!(refused(&builder.apply(wants_rules())), vec![]);
+}
