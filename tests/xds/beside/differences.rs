@@ -8,12 +8,12 @@ use harness::ads::message::{CDS, EDS, LDS, RDS};
 use harness::config::{all_to, with};
 use harness::echo::HttpServer;
 use harness::envoy;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::model::MAIN_PORT;
 use super::pair::Pair;
 use super::parts::{Serves, own_listener};
-use super::server::{Push, Scripted};
+use super::server::{Scripted, push};
 use crate::setup::{eds_cluster, endpoints, routes};
 
 /// Both with one cluster, and routes to it.
@@ -31,11 +31,6 @@ fn pair(one: &HttpServer) -> anyhow::Result<Option<Pair>> {
     Pair::start(true, &first, |nodes| Ok(Box::new(Scripted::start(nodes)?))).map(Some)
 }
 
-pub(super) fn push(set: Vec<(&'static str, &str, Value)>) -> Push {
-    let set = set.into_iter().map(|(kind, name, value)| (kind, name.to_owned(), value)).collect();
-    Push { set, ..Push::default() }
-}
-
 /// Waits until Envoy and the agent answer `GET /` like this.
 fn until(pair: &mut Pair, expected: [&str; 2], patience: Duration) -> anyhow::Result<()> {
     until_at(pair, "/", expected, patience)
@@ -43,15 +38,7 @@ fn until(pair: &mut Pair, expected: [&str; 2], patience: Duration) -> anyhow::Re
 
 /// The same with another path.
 pub(super) fn until_at(pair: &mut Pair, path: &str, expected: [&str; 2], patience: Duration) -> anyhow::Result<()> {
-    let begun = Instant::now();
-    loop {
-        let outcomes = pair.ask(MAIN_PORT, path, 1, true);
-        if outcomes.each_ref().map(|outcome| outcome.only()) == expected.map(Some) {
-            return Ok(());
-        }
-        ensure!(begun.elapsed() < patience, "{path}: {outcomes:?}, not {expected:?}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    pair.until_each(MAIN_PORT, path, expected, patience)
 }
 
 #[test]

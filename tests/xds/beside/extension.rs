@@ -1,7 +1,5 @@
 //! Filters that come by themselves, beside Envoy: after each change both refuse the same and do the same.
 
-use std::time::{Duration, Instant};
-
 use anyhow::ensure;
 use harness::ads::message::{ECDS, LDS};
 use harness::config::{all_to, cluster, with};
@@ -12,7 +10,7 @@ use serde_json::{Value, json};
 use super::model::MAIN_PORT;
 use super::pair::Pair;
 use super::parts::{Serves, own_listener};
-use super::server::{Push, Scripted};
+use super::server::{Push, Scripted, push};
 use crate::extension::{discovered, router, rules};
 use harness::ads::message::CDS;
 
@@ -26,24 +24,6 @@ fn listener(name: &str, port: u16, [rules, router]: [Value; 2]) -> Value {
     filters[0]["typed_config"]["http_filters"] = json!([router]);
     filters.insert(0, rules);
     made
-}
-
-fn push(set: Vec<(&'static str, &str, Value)>) -> Push {
-    let set = set.into_iter().map(|(kind, name, value)| (kind, name.to_owned(), value)).collect();
-    Push { set, ..Push::default() }
-}
-
-/// Waits until both answer this at a port.
-fn until(pair: &mut Pair, port: u16, expected: &str) -> anyhow::Result<()> {
-    let begun = Instant::now();
-    loop {
-        let outcomes = pair.ask(port, "/", 1, true);
-        if outcomes.each_ref().map(|outcome| outcome.only()) == [Some(expected); 2] {
-            return Ok(());
-        }
-        ensure!(begun.elapsed() < Duration::from_secs(10), "port {port}: {outcomes:?}, not {expected:?}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]
@@ -72,15 +52,15 @@ fn alike(incremental: bool) -> anyhow::Result<()> {
     ]);
     let mut pair = Pair::start(incremental, &first, |nodes| Ok(Box::new(Scripted::start(nodes)?)))?;
     let both = [MAIN_PORT, MAIN_PORT + 1];
-    both.into_iter().try_for_each(|port| until(&mut pair, port, "200 one"))?;
+    both.into_iter().try_for_each(|port| pair.until(port, "/", "200 one"))?;
     for (action, expected) in [("DENY", "broken off"), ("ALLOW", "200 one")] {
         ensure!(pair.push(&push(vec![(ECDS, "who", rules("who", action))]))?.is_empty());
-        both.into_iter().try_for_each(|port| until(&mut pair, port, expected))?;
+        both.into_iter().try_for_each(|port| pair.until(port, "/", expected))?;
     }
     // A type that does not fit.
     let refused = pair.push(&push(vec![(ECDS, "how", rules("how", "ALLOW"))]))?;
     ensure!(refused.len() == 2, "both refuse it: {refused:?}");
-    until(&mut pair, MAIN_PORT, "200 one")?;
+    pair.until(MAIN_PORT, "/", "200 one")?;
     ensure!(pair.push(&push(vec![(ECDS, "how", router("how", true))]))?.is_empty());
     if incremental {
         removed(&mut pair)?
@@ -111,7 +91,7 @@ fn late(pair: &mut Pair) -> anyhow::Result<()> {
     for (port, (filters, expected)) in (MAIN_PORT + 2..).zip(late) {
         let name = format!("late{port}");
         ensure!(pair.push(&push(vec![(LDS, &name, listener(&name, port, filters))]))?.is_empty());
-        until(pair, port, expected)?;
+        pair.until(port, "/", expected)?;
     }
     // They come after all.
     pair.push(&push(vec![
@@ -121,7 +101,7 @@ fn late(pair: &mut Pair) -> anyhow::Result<()> {
         (ECDS, "nobody", rules("nobody", "ALLOW")),
         (ECDS, "nothing", rules("nothing", "ALLOW")),
     ]))?;
-    (MAIN_PORT + 2..MAIN_PORT + 7).try_for_each(|port| until(pair, port, "200 one"))
+    (MAIN_PORT + 2..MAIN_PORT + 7).try_for_each(|port| pair.until(port, "/", "200 one"))
 }
 
 /// Filters that go again: with a default and without.
@@ -138,9 +118,9 @@ fn removed(pair: &mut Pair) -> anyhow::Result<()> {
     for (port, (name, filters, filter, expected)) in (MAIN_PORT + 2..).zip(kinds) {
         let set = vec![(ECDS, name, filter), (LDS, name, listener(name, port, filters))];
         ensure!(pair.push(&push(set))?.is_empty());
-        until(pair, port, "200 one")?;
+        pair.until(port, "/", "200 one")?;
         pair.push(&Push { gone: vec![(ECDS, name.to_owned())], ..Push::default() })?;
-        until(pair, port, expected)?;
+        pair.until(port, "/", expected)?;
     }
     Ok(())
 }

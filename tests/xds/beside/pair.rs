@@ -43,6 +43,30 @@ impl Pair {
         Ok(Self { nodes, server, envoy, agent, prober })
     }
 
+    /// Waits until both answer this at a port.
+    pub(super) fn until(&mut self, port: u16, path: &str, expected: &str) -> anyhow::Result<()> {
+        self.until_each(port, path, [expected; 2], Duration::from_secs(10))
+    }
+
+    /// Waits until Envoy and the agent answer this, each its own.
+    pub(super) fn until_each(
+        &mut self,
+        port: u16,
+        path: &str,
+        expected: [&str; 2],
+        patience: Duration,
+    ) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        loop {
+            let outcomes = self.ask(port, path, 1, true);
+            if outcomes.each_ref().map(|outcome| outcome.only()) == expected.map(Some) {
+                return Ok(());
+            }
+            ensure!(begun.elapsed() < patience, "{port}{path}: {outcomes:?}, not {expected:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Sends a change and waits for both: who refused what.
     pub(super) fn push(&mut self, push: &Push) -> anyhow::Result<Vec<Refusal>> {
         self.server.push(push, &self.nodes)

@@ -1,7 +1,5 @@
 //! Scoped routes, beside Envoy: after each change both refuse the same and do the same.
 
-use std::time::{Duration, Instant};
-
 use anyhow::ensure;
 use harness::ads::message::{LDS, RDS, SRDS};
 use harness::config::with;
@@ -11,7 +9,7 @@ use serde_json::{Value, json};
 use super::model::MAIN_PORT;
 use super::pair::Pair;
 use super::parts::{Serves, own_listener};
-use super::server::{Push, Scripted};
+use super::server::{Push, Scripted, push};
 use crate::scope::{scope, scoped_routes, telling};
 use crate::setup::ads;
 
@@ -25,25 +23,9 @@ fn listener(name: &str, port: u16, extractor: Value) -> Value {
     made
 }
 
-fn push(set: Vec<(&'static str, &str, Value)>) -> Push {
-    let set = set.into_iter().map(|(kind, name, value)| (kind, name.to_owned(), value)).collect();
-    Push { set, ..Push::default() }
-}
-
 /// Waits until both answer each path with its routes.
 fn until(pair: &mut Pair, port: u16, expected: &[(&str, &str)]) -> anyhow::Result<()> {
-    let begun = Instant::now();
-    for (path, expected) in expected {
-        loop {
-            let outcomes = pair.ask(port, path, 1, true);
-            if outcomes.each_ref().map(|outcome| outcome.only()) == [Some(*expected); 2] {
-                break;
-            }
-            ensure!(begun.elapsed() < Duration::from_secs(10), "{path}: {outcomes:?}, not {expected:?}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-    Ok(())
+    expected.iter().try_for_each(|(path, expected)| pair.until(port, path, expected))
 }
 
 #[test]

@@ -10,11 +10,11 @@ use harness::envoy;
 use harness::secure::Tls;
 use serde_json::{Value, json};
 
-use super::differences::{push, until_at};
+use super::differences::until_at;
 use super::model::MAIN_PORT;
 use super::pair::Pair;
 use super::parts::{Serves, own_listener};
-use super::server::Scripted;
+use super::server::{Scripted, push};
 use crate::setup::{ads, routes};
 
 const SHOP: &str = "spiffe://cluster.local/ns/default/sa/shop";

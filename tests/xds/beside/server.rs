@@ -39,6 +39,12 @@ pub(crate) struct Push {
     pub(crate) breaks: bool,
 }
 
+/// Resources that are new or changed.
+pub(super) fn push(set: Vec<(&'static str, &str, Value)>) -> Push {
+    let set = set.into_iter().map(|(kind, name, value)| (kind, name.to_owned(), value)).collect();
+    Push { set, ..Push::default() }
+}
+
 /// What a node said about a change.
 #[derive(Clone, Debug)]
 #[expect(dead_code, reason = "shown")]

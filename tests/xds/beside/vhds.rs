@@ -1,7 +1,5 @@
 //! Virtual hosts by discovery, beside Envoy: both ask for the same, and answer alike.
 
-use std::time::{Duration, Instant};
-
 use anyhow::ensure;
 use harness::ads::message::{LDS, RDS, VHDS};
 use harness::envoy;
@@ -10,26 +8,8 @@ use serde_json::{Value, json};
 use super::model::MAIN_PORT;
 use super::pair::Pair;
 use super::parts::{Serves, own_listener};
-use super::server::{Push, Scripted};
+use super::server::{Push, Scripted, push};
 use crate::vhds::{asking, discovering, telling};
-
-fn push(set: Vec<(&'static str, &str, Value)>) -> Push {
-    let set = set.into_iter().map(|(kind, name, value)| (kind, name.to_owned(), value)).collect();
-    Push { set, ..Push::default() }
-}
-
-/// Waits until both answer with this. The prober's host is `test`.
-fn until(pair: &mut Pair, port: u16, expected: &str) -> anyhow::Result<()> {
-    let begun = Instant::now();
-    loop {
-        let outcomes = pair.ask(port, "/", 1, true);
-        if outcomes.each_ref().map(|outcome| outcome.only()) == [Some(expected); 2] {
-            return Ok(());
-        }
-        ensure!(begun.elapsed() < Duration::from_secs(10), "port {port}: {outcomes:?}, not {expected:?}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
 
 #[test]
 fn hosts_come_change_and_go_alike_delta() -> anyhow::Result<()> {
@@ -53,17 +33,17 @@ fn hosts_come_change_and_go_alike_delta() -> anyhow::Result<()> {
         (VHDS, "t/test", telling(&["test"], "nobody asks")),
     ]);
     let mut pair = Pair::start(true, &first, |nodes| Ok(Box::new(Scripted::start(nodes)?)))?;
-    until(&mut pair, MAIN_PORT, "200 one")?;
-    until(&mut pair, MAIN_PORT + 1, "404")?;
-    until(&mut pair, MAIN_PORT + 2, "404")?;
+    pair.until(MAIN_PORT, "/", "200 one")?;
+    pair.until(MAIN_PORT + 1, "/", "404")?;
+    pair.until(MAIN_PORT + 2, "/", "404")?;
     ensure!(pair.push(&push(vec![(VHDS, "r/test", telling(&["test"], "two"))]))?.is_empty());
-    until(&mut pair, MAIN_PORT, "200 two")?;
+    pair.until(MAIN_PORT, "/", "200 two")?;
     // What was not there comes.
     ensure!(pair.push(&push(vec![(VHDS, "s/test", telling(&["test"], "late"))]))?.is_empty());
-    until(&mut pair, MAIN_PORT + 1, "200 late")?;
+    pair.until(MAIN_PORT + 1, "/", "200 late")?;
     // And goes.
     pair.push(&Push { gone: vec![(VHDS, "r/test".to_owned())], ..Push::default() })?;
-    until(&mut pair, MAIN_PORT, "404")?;
-    until(&mut pair, MAIN_PORT + 1, "200 late")?;
+    pair.until(MAIN_PORT, "/", "404")?;
+    pair.until(MAIN_PORT + 1, "/", "200 late")?;
     pair.stop()
 }
